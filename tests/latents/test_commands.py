@@ -178,6 +178,11 @@ def test_mistakes_are_one_line(place: Path, tmp_path: Path) -> None:
     done = RUN.invoke(app, ["latents", "test", str(tmp_path)])
     assert "run `personae latents diff` first" in str(done.exception)
     done = RUN.invoke(
-        app, ["latents", "train", str(place / "base"), "--text", "nothing", "--threads", "1"]
+        app, ["latents", "train", str(place / "base"), "--text", "nothing", "--layer", "0"]
     )
     assert "no text 'nothing'" in str(done.exception)
+    done = RUN.invoke(
+        app,
+        ["latents", "train", str(place / "base"), "--text", "nothing", "--layer", "99"],
+    )
+    assert "no block 99: this model has blocks 0 to" in str(done.exception)  # before any text

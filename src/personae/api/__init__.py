@@ -25,7 +25,7 @@ from personae.api.runs import (
     open_findings,
     report,
 )
-from personae.api.site import site
+from personae.api.site import figures, site
 
 
 def command_line() -> tuple[str, ...]:
@@ -42,6 +42,7 @@ __all__ = [
     "default_out",
     "estimate_audit",
     "export",
+    "figures",
     "findings_document",
     "finish",
     "fit_axis",

@@ -15,6 +15,7 @@ from personae.errors import PersonaeError
 from personae.findings import Finding
 from personae.internals.direction import Direction
 from personae.internals.direction_files import load_direction, save_direction
+from personae.internals.hooks import check_layers
 from personae.latents import causal, diff
 from personae.latents.documents import all_findings, read_step, write_step
 from personae.latents.files import load_sae
@@ -93,6 +94,7 @@ def train_dictionary(
     Args:
         also: fine-tunes of the model, by name: is the dictionary still faithful to them?
     """
+    check_layers(model.model, [layer])  # before minutes of sampling
     rows = rows_from(model, sources, seed=plan.seed, stage=stage)
     made = make(
         model, rows, layer, plan, tokens, out, sources=sources, quality_texts=quality_texts,

@@ -61,3 +61,24 @@ def site(
         progress(done, len(runs))
     problems = tuple(f"{r.name}: {r.problem}" for r in shown if r.problem)
     return Site(write_site(shown, folder), problems)
+
+
+def figures(reports: Sequence[str | Path], folder: str | Path) -> list[Path]:
+    """Write every figure of reports (HTML files) as an SVG file; returns their paths.
+
+    One report's figures go into `folder`; several reports have a folder each, named like theirs.
+
+    Raises:
+        PersonaeError: a file that holds no figures, or a folder that cannot be written.
+    """
+    from personae.report.extract import write_figures
+    from personae.report.site import slugs
+
+    pages, folder = [Path(one) for one in reports], Path(folder)
+    names = slugs([page.resolve().parent.name for page in pages])
+    places = [folder / name for name in names] if len(pages) > 1 else [folder]
+    return [
+        path
+        for page, place in zip(pages, places, strict=True)
+        for path in write_figures(page, place)
+    ]

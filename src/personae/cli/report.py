@@ -1,4 +1,4 @@
-"""`personae report`: write the HTML report of a run again, or a site of many."""
+"""`personae report`: write the HTML report of a run again, a site of many, or their figures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from personae.cli.console import JsonFlag, print_json, progress, say
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="One or more run folders.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="One or more run folders; with --figures, any report.html too."),
+    ],
     site: Annotated[
         Path | None,
         typer.Option(help="Write a folder of pages: an index over the runs, and each report."),
+    ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="Write every figure to this folder as an SVG file of its own."),
     ] = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -29,6 +36,8 @@ def report(
         personae report runs/smollm2-mfi30-citizens-scale-first
 
         personae report runs/* --site public
+
+        personae report runs/study-collapse-smollm2/report.html --figures figures
     """
     from personae import api
 
@@ -39,10 +48,18 @@ def report(
         for problem in made.problems:
             say(f"not shown: {problem}")
     else:
-        written = [api.report(api.load_run(run)) for run in runs]
+        written = [run if _is_page(run, figures) else api.report(api.load_run(run)) for run in runs]
+    drawn = [] if figures is None else api.figures(written, figures)
     if json_:
-        print_json({"schema": 1, "reports": [str(p) for p in written]})
+        document = {"schema": 1, "reports": [str(p) for p in written]}
+        print_json(document | ({} if figures is None else {"figures": [str(p) for p in drawn]}))
     for path in written:
         say(f"report: {path}")
+    if figures is not None:
+        say(f"{len(drawn)} figures: {figures}")
     if site is not None and len(made.problems) == len(runs):
         raise typer.Exit(1)
+
+
+def _is_page(path: Path, figures: Path | None) -> bool:
+    return figures is not None and path.suffix == ".html"
