@@ -24,3 +24,18 @@ def test_quantiles_and_tails_are_those_of_scipy_stats() -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
     assert np.isnan(q.t_quantile(0.975, 0))
     np.testing.assert_allclose(q.t_quantile(0.975, np.inf), stats.norm.ppf(0.975))
+
+
+def test_far_tails_keep_their_digits() -> None:
+    """Where one minus the rest would be 0."""
+    far = np.array([9.0, 20.0, 36.0])
+    pairs = [
+        (q.t_tail(far, 400), stats.t.sf(far, 400)),
+        (q.normal_tail(far), stats.norm.sf(far)),
+        (q.chi2_tail(far**2, 3), stats.chi2.sf(far**2, 3)),
+        (q.t_quantile(10.0**-far, 9), stats.t.ppf(10.0**-far, 9)),
+        (q.beta_quantile(10.0**-far, 2, 5), stats.beta.ppf(10.0**-far, 2, 5)),
+    ]
+    for ours, theirs in pairs:
+        assert (np.abs(theirs) > 0).all()
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)

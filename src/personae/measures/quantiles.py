@@ -12,7 +12,7 @@ from scipy import special
 
 
 def t_quantile(p: Any, df: Any) -> Any:
-    """Student's t: x with P(T <= x) = p; NaN where df is not positive."""
+    """Student's t: x with P(T <= x) = p, 0 < p < 1; NaN where df is not positive."""
     return special.stdtrit(df, p)
 
 
@@ -37,5 +37,5 @@ def beta_quantile(p: Any, a: Any, b: Any) -> Any:
 
 
 def chi2_tail(x: Any, df: Any) -> Any:
-    """Chi squared: P(X > x)."""
+    """Chi squared: P(X > x), x >= 0."""
     return special.chdtrc(df, x)

@@ -20,20 +20,26 @@ from personae.measures.intervals import Estimate
 from personae.measures.quantiles import t_quantile
 from personae.ratings import Floats
 
+ALIKE = 1e-9  # numbers that differ by less than this share are equal but for rounding
+
 
 def at_even(difference: Floats, base: Floats) -> Estimate:
     """The intercept of [units] differences over [units] base log-odds.
 
-    NaN with fewer than four units, or where the base's log-odds are all the same.
+    NaN with fewer than four units, or where the base's log-odds are all the same; without an
+    interval where one unit alone makes the line.
     """
     n = len(difference)
-    if n < 4 or not base.std():
+    if n < 4 or np.ptp(base) <= ALIKE * np.abs(base).max():
         why = "too few units, or all alike in the base: no line"
         return Estimate(math.nan, math.nan, math.nan, math.nan, n, why)
     X = np.stack([np.ones(n), base], axis=1)
     inverse = np.linalg.inv(X.T @ X)
     beta = inverse @ X.T @ difference
     leverage = np.einsum("ij,jk,ik->i", X, inverse, X)
+    if leverage.max() > 1 - ALIKE:  # it has no rest, whatever it says
+        why = f"intercept over {n} pairs, one of them alone makes the slope: no interval"
+        return Estimate(float(beta[0]), math.nan, math.nan, math.nan, n, why)
     rest = (difference - X @ beta) / (1 - leverage)
     spread = inverse @ (X * rest[:, None] ** 2).T @ X @ inverse
     value, se = float(beta[0]), float(math.sqrt(spread[0, 0]))
