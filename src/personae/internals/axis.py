@@ -207,7 +207,8 @@ def shuffled_null(
     for n in range(shuffles):
         x = shuffled_means(sums.roles[:, :, layer], sums.counts, rng)
         found = principal_components(x, axis)
-        variances[n] = found.variances[:k]
+        kept = found.variances[:k]  # fewer than k where shuffled roles are without an answer
+        variances[n, : len(kept)] = kept
         cosines[n] = float(found.components[0] @ axis) / (float(np.linalg.norm(axis)) or 1.0)
     return ShuffledNull(variances, cosines)
 
