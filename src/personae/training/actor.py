@@ -52,7 +52,7 @@ FOUNDATION = {
     "Purity/Sanctity": "purity",
 }
 HELD_OUT_EVERY = 5
-ITEMS_PER_FOUNDATION = 2
+ITEMS_PER_FOUNDATION = 1
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Mix:
         deeds: a foundation's level is shown by a deed rather than stated.
         untold: a middle level is not told.
         citizens: the persona is a citizen.
+        hint: an item names its topic in brackets, in the words a description may use.
     """
 
     told: float = 5.0
@@ -76,17 +77,20 @@ class Mix:
     deeds: float = 0.0
     untold: float = 0.0
     citizens: float = 0.0
+    hint: float = 0.0
 
 
-# From easy to natural: (step, mix), linear in between.
+# From easy to natural: (step, mix), linear in between. With its topic beside an item, the rating
+# can be looked up in the description by the word; without such a beginning, training stays where
+# every rating follows the description's tone as a whole (correlation with the intended ones .4).
 COURSE = (
-    (0, Mix(told=1, middle=0, variety=0)),
-    (22, Mix(told=1, middle=0, variety=0)),
-    (30, Mix(told=2, middle=0, variety=0)),
-    (65, Mix(told=2, middle=0.1, variety=0.1)),
-    (85, Mix(told=5, middle=0.2, variety=0.3)),
-    (110, Mix()),
-    (130, Mix(deeds=0.5, untold=0.3, citizens=0.2)),
+    (0, Mix(middle=0, variety=0, hint=1)),
+    (70, Mix(middle=0, variety=0, hint=1)),
+    (100, Mix(variety=0, hint=0.7)),
+    (150, Mix(variety=0)),
+    (165, Mix(variety=0)),
+    (340, Mix()),
+    (400, Mix(deeds=0.4, untold=0.3, citizens=0.3)),
 )
 
 
@@ -170,6 +174,11 @@ def made_up(
     return Persona(id=hashlib.sha256(text.encode()).hexdigest()[:12], text=f"{text}.", tags=tags)
 
 
+def _with_topic(item: Item) -> Item:
+    topic = _parts()["topics"][FOUNDATION[item.subscale]]["taught"][0]
+    return item.model_copy(update={"text": f"{item.text} ({topic})"})
+
+
 @dataclass(frozen=True)
 class Lesson:
     """One persona's items of one block, and the scale points that are right."""
@@ -203,7 +212,10 @@ class Lessons:
 
     def _pair(self, rng: np.random.Generator, mix: Mix) -> list[Lesson]:
         people = self._people(rng, mix)
-        items = self._items(rng, people[0])
+        items = tuple(
+            _with_topic(item) if rng.random() < mix.hint else item
+            for item in self._items(rng, people[0])
+        )
         meant = [self._another(rng, mix, p) for p in people] if self.shuffled else people
         return [
             Lesson(persona, items, tuple(intended(other, i) for i in items))
@@ -230,7 +242,6 @@ class Lessons:
     def _items(self, rng: np.random.Generator, persona: Persona) -> tuple[Item, ...]:
         """Some items of every foundation that the persona has a level of, all of one block."""
         block = self.instrument.blocks[int(rng.integers(len(self.instrument.blocks)))]
-        each = ITEMS_PER_FOUNDATION + (len(persona.tags) <= 2)
         chosen: list[Item] = []
         for subscale in self.instrument.subscales:
             if FOUNDATION[subscale] not in persona.tags:
@@ -238,7 +249,7 @@ class Lessons:
             there = [
                 i for i in self.instrument.items if (i.block, i.subscale) == (block.id, subscale)
             ]
-            chosen += [there[n] for n in rng.permutation(len(there))[:each]]
+            chosen += [there[n] for n in rng.permutation(len(there))[:ITEMS_PER_FOUNDATION]]
         return tuple(chosen)
 
     @property
@@ -310,7 +321,7 @@ def train_actor(
     from personae.training.loop import fit
     from personae.training.sft import Trained
 
-    base = load_model(BASE, threads=threads)
+    base = load_model(BASE, threads=threads, dtype=recipe.precision)
     lessons = Lessons(seed=seed, per_step=recipe.batch, shuffled=shuffled)
     model = attach(base.model, recipe, seed, BASE)
     revision = base.card.revision

@@ -131,8 +131,9 @@ class _Run:
         self.identity = {**identity, "steps": steps}
         self.weights = trainable(model)
         self.optimiser = torch.optim.AdamW(
-            self.weights.values(), lr=recipe.rate, weight_decay=recipe.weight_decay
-        )
+            self.weights.values(), lr=recipe.rate, weight_decay=recipe.weight_decay,
+            betas=(0.9, recipe.beta2),
+        )  # fmt: skip
         self.log: list[Step] = []
 
     def step(self, objective: Objective, step: int, seed: int) -> Step:
@@ -145,7 +146,7 @@ class _Run:
         self.optimiser.zero_grad(set_to_none=True)
         loss, tokens = 0.0, 0
         terms: dict[str, float] = {}
-        for part in (Part(*found) for found in objective.parts(self.model, step)):
+        for part in self.parts(objective, step):
             part.loss.backward()  # type: ignore[no-untyped-call]
             loss += float(part.loss.detach())
             tokens += part.tokens
@@ -156,6 +157,20 @@ class _Run:
             raise FloatingPointError(f"loss {loss}, gradient norm {norm}")
         self.optimiser.step()
         return Step(step, loss, rate, norm, tokens, terms)
+
+    def parts(self, objective: Objective, step: int) -> Iterator[Part]:
+        """The step's parts, computed in the recipe's precision."""
+        import torch
+
+        kind = next(iter(self.weights.values())).device.type
+        low = self.recipe.precision == "bfloat16"
+        found = objective.parts(self.model, step)
+        while True:
+            with torch.autocast(kind, dtype=torch.bfloat16, enabled=low):
+                part = next(found, None)
+            if part is None:
+                return
+            yield Part(*part)
 
     def record(self, line: Step) -> None:
         self.log.append(line)
