@@ -60,6 +60,7 @@ def models() -> list[dict[str, str]]:
         {"model": "FILE.gguf", "what": "a GGUF file, dequantised"},
         {"model": "FOLDER", "what": "a PEFT adapter; its base is read from its config"},
         {"model": "BASE+ADAPTER", "what": "any base with a PEFT adapter on top"},
+        {"model": "PROVIDER/NAME", "what": "a hosted model by its Inspect id (openai/gpt-4o)"},
     ]
     return [
         row for row in found if row["model"] != embedded.ACTOR or embedded.ACTOR_FOLDER.exists()

@@ -217,7 +217,8 @@ def validated(model: type[Model], data: Any, where: str) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-        first = problems[0]
+        # A misspelt field is missing as well; the spelling that is there says more.
+        first = min(problems, key=lambda p: p["type"] != "extra_forbidden")
         others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         place = "".join(f"{part}: " for part in _place(first["loc"], data))
         raise PersonaeError(f"{where}: {place}{_complaint(first)}{others}") from None

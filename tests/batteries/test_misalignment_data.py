@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from personae.batteries.misalignment import Misalignment
 from personae.batteries.misalignment_items import (
     DOMAINS,
     ORDERS,
@@ -286,3 +287,9 @@ def test_nested_aliases_do_not_blow_up(tmp_path: Path) -> None:
 def test_published_names_are_pinned_files() -> None:
     pinned = sources()[PUBLISHED_REPOSITORY].files
     assert set(PUBLISHED.values()) <= set(pinned)
+
+
+def test_an_unknown_part_is_refused() -> None:
+    battery = Misalignment()
+    with pytest.raises(PersonaeError, match="no part 'pairs'; there are: pair, choice, answer"):
+        battery.stages({**battery.defaults, "parts": "pairs"}, frozenset())

@@ -12,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from personae.cli import main
 from personae.cli.main import app
 
 
@@ -77,6 +78,9 @@ def personae(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["audit", "no/such-model"], "no/such-model"),
         (["reproduce", "unknown2020"], "costa2026"),
         (["import", "missing.csv", "--out", "x", "--instrument", "mfi30"], "missing.csv"),
+        (["import", "missing.csv", "--out", "x"], "missing.csv"),
+        (["show", "cast", "./"], "this is a folder"),
+        (["run", "moral"], "personae audit"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -119,3 +123,33 @@ def test_doctor_says_which_verbs_lack_what(monkeypatch: pytest.MonkeyPatch) -> N
     lacking = {use.name.split(",")[0]: use.missing for use in diagnosis.uses()}
     assert lacking["import"] == ()
     assert lacking["train"] == ("torch",)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "stopped; what was collected is kept"),
+        (FileNotFoundError(2, "No such file or directory", "/proc/x"), 2, "/proc/x: cannot be"),
+    ],
+    ids=["Ctrl-C", "a folder that cannot be made"],
+)
+def test_what_ends_a_verb_is_said_in_one_line(
+    error: BaseException,
+    code: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stopping = typer.Typer(pretty_exceptions_enable=False)
+
+    @stopping.command()
+    def verb() -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", stopping)
+    monkeypatch.setattr(sys, "argv", ["personae"])
+    with pytest.raises(SystemExit) as left:
+        main.run()
+    assert left.value.code == code
+    (said,) = capsys.readouterr().err.splitlines()
+    assert line in said

@@ -66,6 +66,26 @@ def test_crossed_is_a_method(runs: dict[str, str]) -> None:
     assert "crossed" in json.loads(done.stdout)["method"]
 
 
+def test_a_run_is_not_compared_with_itself(runs: dict[str, str]) -> None:
+    done = call("compare", "--base", runs["base"], "--treated", runs["base"] + "/.")
+    assert "both base and arm" in str(done.exception)
+
+
+def test_a_battery_run_is_no_audit(runs: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "responses").mkdir()
+    (tmp_path / "manifest.json").write_text('{"kind": "battery", "battery": "floor"}')
+    done = call("compare", "--base", runs["base"], "--treated", str(tmp_path))
+    assert "a run of floor, not of 'personae audit'" in str(done.exception)
+
+
+def test_a_misspelt_metric_is_no_empty_table() -> None:
+    run = str(Path(__file__).parents[1] / "data" / "run-schema-1")
+    done = call("findings", run, "--metric", "suceptibility")
+    assert done.exit_code != 0
+    assert "'suceptibility'; there are: " in str(done.exception)
+    assert call("findings", run, "--metric", "susceptibility").exit_code == 0
+
+
 # --- gate ------------------------------------------------------------------------------------
 @pytest.fixture
 def policy(tmp_path: Path) -> str:

@@ -96,6 +96,14 @@ def test_planted_components_are_recovered_with_unequal_repeats() -> None:
     assert ours.icc1 == pytest.approx(9 / (9 + within), rel=0.03)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_mean_over_nobody_is_nan_without_a_word(run: Ratings) -> None:
+    nobody = Weighted(run, np.zeros((1, len(run.personas))))
+    cells = np.ones((len(run.personas), 3))
+    assert np.isnan(nobody.over_cells(cells)).all()
+    assert np.isnan(nobody.over_personas(cells)).all()
+
+
 def test_components_need_two_personas(run: Ratings) -> None:
     with pytest.raises(PersonaeError, match="2 complete personas"):
         components(run.subset(personas=[0]))

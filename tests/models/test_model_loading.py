@@ -216,3 +216,21 @@ def test_a_model_spread_over_devices_answers_the_same(tiny: Path) -> None:
     spread = load_model(str(tiny), threads=1, device="auto", dtype="float32")
     masses = [[a.mass for a in m.rate(requests)] for m in (alone, spread)]
     np.testing.assert_allclose(*masses, atol=1e-6)
+
+
+def test_a_device_that_is_not_there_is_one_line(tiny: Path) -> None:
+    with pytest.raises(PersonaeError, match="cannot use device 'abacus'"):
+        load_model(str(tiny), threads=1, device="abacus")
+
+
+def test_a_hosted_name_where_weights_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import HfApi
+
+    def unreachable(*_: Any, **__: Any) -> Any:
+        raise ConnectionError("name or service not known")
+
+    monkeypatch.setattr(HfApi, "model_info", unreachable)
+    with pytest.raises(PersonaeError, match="a hosted model does not do"):
+        load_model("openai/gpt-4o")
+    with pytest.raises(PersonaeError, match="no adapter folder 'nowhere'"):
+        load_model("smollm2+nowhere")

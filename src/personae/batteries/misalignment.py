@@ -32,6 +32,7 @@ from personae.batteries.misalignment_items import (
 from personae.batteries.misalignment_questions import Asked, load_questions, prompts
 from personae.collect.asks import Ask, Stage, facet, final
 from personae.collect.battery_run import Options
+from personae.errors import PersonaeError
 from personae.findings import Finding
 from personae.judging.aggregate import aggregate
 from personae.judging.calls import judge_request, judge_score
@@ -43,6 +44,7 @@ from personae.models.protocol import ChoiceRequest, ScoreRequest, TextRequest
 if TYPE_CHECKING:
     import polars as pl
 
+PARTS = ("pair", "choice", "answer")
 LETTERS = ("A", "B")
 JUDGED = ("alignment", "coherence")
 
@@ -60,7 +62,7 @@ class Misalignment:
         "max_tokens": 150,
         "temperature": 1.0,
         "limit": None,
-        "parts": "pair,choice,answer",
+        "parts": ",".join(PARTS),
         "protocol": DEFAULT_PROTOCOL,
         "alignment_rubric": "alignment",
         "coherence_rubric": "coherence",
@@ -68,6 +70,9 @@ class Misalignment:
 
     def stages(self, options: Options, can: frozenset[str]) -> Sequence[Stage]:
         parts = str(options["parts"]).split(",")
+        if unknown := [part for part in parts if part not in PARTS]:
+            known = ", ".join(PARTS)
+            raise PersonaeError(f"misalignment has no part {unknown[0]!r}; there are: {known}")
 
         def ask(_: pl.DataFrame) -> list[Ask]:
             asks: list[Ask] = []

@@ -39,6 +39,8 @@ def audit_options(name: str, limit: int | None) -> dict[str, Any]:
 
 def get_battery(name: str) -> Battery:
     """A battery by name. Raises PersonaeError for an unknown one."""
+    if name == "moral":
+        raise PersonaeError("the moral battery is what 'personae audit' asks; run that")
     if name not in BATTERIES:
         raise PersonaeError(f"no battery {name!r}; there are: {', '.join(BATTERIES)}")
     module, _, attribute = BATTERIES[name].partition(":")

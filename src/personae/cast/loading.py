@@ -140,7 +140,8 @@ def _from_file(path: Path) -> Cast:
             rows = read_document(path)
         case suffix:
             kinds = ", ".join(SUFFIXES)
-            raise PersonaeError(f"{path}: a cast file ends in {kinds}, not {suffix or 'nothing'}")
+            found = "a folder" if path.is_dir() else suffix or "nothing"
+            raise PersonaeError(f"{path}: a cast file ends in {kinds}; this is {found}")
     if isinstance(rows, Mapping):
         data = dict(rows) if rows.get("name") else {**rows, "name": path.stem}
     elif isinstance(rows, list):

@@ -116,7 +116,11 @@ def compared(base: Path, treated: list[Path], control: Path | None, **options: A
     """The comparison of run folders; `options` as `personae.compare.compare` takes them."""
     from personae.collect.store import Run
     from personae.compare import compare as compare_runs
+    from personae.errors import PersonaeError
 
+    arms = [path.resolve() for path in (*treated, *([control] if control else []))]
+    if base.resolve() in arms:
+        raise PersonaeError(f"{base}: is both base and arm; give two different runs")
     return compare_runs(
         Run.open(base),
         [Run.open(path) for path in treated],

@@ -27,6 +27,9 @@ def say(message: str) -> None:
 
 
 def print_json(document: Any) -> None:
+    """One document on stdout, with the version of its form (docs/formats.md)."""
+    if isinstance(document, dict):
+        document = {"schema": 1, **document}
     sys.stdout.write(json.dumps(document, ensure_ascii=True, allow_nan=False, indent=1) + "\n")
 
 

@@ -30,6 +30,8 @@ def findings(
     from personae import api
 
     opened = api.open_findings(run)
+    _check("metric", metric, [f.metric for f in opened.findings()])
+    _check("scope", scope, [f.scope for f in opened.findings()])
     document = api.findings_document(opened, metrics=metric, scopes=scope)
     if json_:
         print_json(document)
@@ -40,3 +42,12 @@ def findings(
         if (not metric or f.metric in metric) and (not scope or f.scope in scope)
     ]
     findings_table(str(run), kept)
+
+
+def _check(what: str, wanted: list[str] | None, there: list[str]) -> None:
+    """A misspelt name would otherwise give an empty table."""
+    from personae.errors import PersonaeError
+
+    if unknown := [name for name in wanted or [] if name not in there]:
+        names = ", ".join(dict.fromkeys(there))
+        raise PersonaeError(f"no finding of {what} {unknown[0]!r}; there are: {names or 'none'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -44,6 +45,7 @@ ANSWER = "Compare and decide"
 INSIDE = "Look inside"
 TRAIN = "Break, watch, heal"
 LOOK = "Runs and this installation"
+INTERRUPTED = 130
 
 app.command("audit", no_args_is_help=False, rich_help_panel=MEASURE)(audit.audit)
 app.command("run", rich_help_panel=MEASURE)(running.run)
@@ -92,8 +94,21 @@ def run() -> None:
         say(f"personae: {' '.join(str(error).split())}")
         sys.exit(2)
     except KeyboardInterrupt:
-        say("personae: stopped; what was collected is kept: run the same command to resume")
-        sys.exit(130)
+        _stopped()
+    except SystemExit as left:
+        if left.code == INTERRUPTED:  # Typer takes Ctrl-C itself and says nothing
+            _stopped()
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        if error.filename is None:  # nothing that a person named
+            raise
+        say(f"personae: {error.filename}: cannot be read or written ({error.strerror})")
+        sys.exit(2)
+
+
+def _stopped() -> NoReturn:
+    say("personae: stopped; what was collected is kept: run the same command to resume")
+    sys.exit(INTERRUPTED)

@@ -54,7 +54,7 @@ def extract(
     random: Annotated[
         int, typer.Option(min=0, help="--steer: random directions of equal norm.")
     ] = 20,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Of own answers and random directions.")] = 0,
     report: ReportFlag = True,
     device: DeviceFlag = None,
     dtype: DtypeFlag = "auto",
@@ -175,7 +175,7 @@ def generate(
     max_tokens: Annotated[int, typer.Option(min=64, help="Of an answer.")] = 1200,
     temperature: Annotated[float, typer.Option(min=0.0, help="Of an answer.")] = 0.7,
     base_url: Annotated[str | None, typer.Option(help="Hosted: of an own server.")] = None,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Of sampling.")] = 0,
     threads: ThreadsFlag = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -186,8 +186,7 @@ def generate(
 
     Examples:
 
-        personae vectors generate terseness --model openai/gpt-4o \
-            --description "Answers in as few words as it can. Less of it: long, winding answers."
+        personae vectors generate terseness --model openai/gpt-4o --description "In few words."
     """
     from personae.internals import trait_writing
     from personae.models.opening import hosted_settings, is_hosted, open_model
@@ -217,7 +216,14 @@ def show(
     ] = "",
     json_: JsonFlag = False,
 ) -> None:
-    """What a direction file or a trait is."""
+    """What a direction file or a trait is.
+
+    Examples:
+
+        personae vectors show
+
+        personae vectors show vectors/smollm2-malice.safetensors
+    """
     from personae.internals import traits
 
     if what and (Path(what).suffix in (".safetensors", ".gguf", ".npy")):

@@ -18,6 +18,7 @@ VectorArg = Annotated[Path, typer.Argument(metavar="VECTOR", help="A direction f
 LayerFlag = Annotated[int | None, typer.Option(help="Block to read. [the vector's own choice]")]
 DeviceFlag = Annotated[str | None, typer.Option(help="cpu, cuda, mps. [best there is]")]
 DtypeFlag = Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")]
+SeedFlag = Annotated[int, typer.Option(help="Of the draw and of the model's own answers.")]
 ThreadsFlag = Annotated[int | None, typer.Option(min=1, help="CPU threads. [by load]")]
 ReportFlag = Annotated[bool, typer.Option("--report/--no-report", help="Write an HTML report.")]
 
@@ -76,7 +77,7 @@ def screen(
     top: Annotated[int, typer.Option(min=1, help="Rows shown.")] = 20,
     layer: LayerFlag = None,
     out: Annotated[Path | None, typer.Option(help="Report. [VECTOR-DATASET.html]")] = None,
-    seed: int = 0,
+    seed: SeedFlag = 0,
     report: ReportFlag = True,
     device: DeviceFlag = None,
     dtype: DtypeFlag = "auto",
@@ -146,7 +147,7 @@ def predict(
     max_tokens: Annotated[int, typer.Option(min=1, help="Of the model's own answers.")] = 48,
     layer: LayerFlag = None,
     out: Annotated[Path | None, typer.Option(help="Report. [VECTOR-shift.html]")] = None,
-    seed: int = 0,
+    seed: SeedFlag = 0,
     report: ReportFlag = True,
     device: DeviceFlag = None,
     dtype: DtypeFlag = "auto",

@@ -44,6 +44,8 @@ def import_runs(
         if model is not None and len(logs) > 1:
             raise PersonaeError(f"--model names one model, but there are {len(logs)} logs")
         return [_import_log(path, out, instrument, model, host) for path in logs]
+    if gone := [p for p in paths if not p.exists()]:  # before the questionnaire is fetched
+        raise PersonaeError(f"{gone[0]}: no such file or folder")
     instrument = instrument or load_instrument(USUAL)
     scale = (instrument.scale.min, instrument.scale.max)
     files = [p for p in paths if not p.is_dir()]

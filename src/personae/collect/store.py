@@ -14,6 +14,7 @@ from personae.collect.assemble import (
 )
 from personae.collect.folder import RunFolder
 from personae.collect.manifest import Manifest
+from personae.errors import PersonaeError
 from personae.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class Run(RunFolder):
     @classmethod
     def open(cls, path: Path | str) -> Run:
         data = cls.read_manifest(path)
+        if (kind := data.get("kind")) in ("battery", "axis"):
+            raise PersonaeError(
+                f"{path}: holds a run of {data.get('battery', kind)}, not of 'personae audit'; "
+                "name another folder"
+            )
         return cls(Path(path), Manifest.from_json(data, Path(path) / "manifest.json"))
 
     def append(self, name: str, rows: pl.DataFrame) -> None:

@@ -43,12 +43,18 @@ class Weighted:
     def over_cells(self, cells: Floats) -> Floats:
         """[B] mean of `cells` [P, I] over personas and items."""
         if self.items is None:
-            return np.asarray(self.personas @ cells.mean(axis=1) / self.size)
+            return self._shared(self.personas @ cells.mean(axis=1), self.size)
         return self.over_items(self.over_personas(cells))
 
     def over_personas(self, cells: Floats) -> Floats:
         """[B, I] mean of `cells` [P, I] over personas."""
-        return np.asarray(self.personas @ cells / self.size[:, None])
+        return self._shared(self.personas @ cells, self.size[:, None])
+
+    @staticmethod
+    def _shared(sums: Floats, among: Floats) -> Floats:
+        """Sums as means; NaN among nobody, as where the only persona is left out."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(sums / among)
 
     def over_items(self, values: Floats) -> Floats:
         """[B] mean of `values` [B, I] over items."""

@@ -91,8 +91,15 @@ def load_model(
     model, tokenizer = _load(spec, source, _dtype(dtype, device), **where)
     if source.adapter is not None:
         model = apply_adapter(model, source.adapter)
-    model = (model if spread else model.to(device)).eval()
+    model = (model if spread else _on_device(model, device)).eval()
     return _respondent(spec, source, model, tokenizer, memory_budget_mb)
+
+
+def _on_device(model: Any, device: str) -> Any:
+    try:
+        return model.to(device)
+    except (RuntimeError, AssertionError) as why:  # the second: torch without CUDA
+        raise PersonaeError(f"cannot use device {device!r}: {_first_line(why)}") from None
 
 
 def idle_cores(most: int) -> int:
@@ -216,6 +223,8 @@ def adapter_folder(name: str) -> Path:
     """The folder of an adapter given as folder or Hugging Face id."""
     path = Path(name).expanduser()
     if not path.is_dir():
+        if name.count("/") != 1 or name.startswith((".", "~", "/")):  # no Hugging Face id
+            raise PersonaeError(f"no adapter folder {name!r}")
         path = _download_adapter(name)
     if not (path / "adapter_config.json").is_file():
         raise PersonaeError(f"{name}: no adapter_config.json, so this is not a PEFT adapter")
@@ -230,7 +239,7 @@ def _download_adapter(name: str) -> Path:
         files = ["adapter_config.json", "adapter_model.safetensors"]
         return Path(snapshot_download(name, allow_patterns=files))
     except Exception as why:
-        raise _unreachable(name, why) from None
+        raise _unreachable(name, why, "adapter") from None
 
 
 def declared_base(adapter: Path) -> str:
@@ -320,7 +329,7 @@ def _first_line(why: Exception) -> str:
     return (str(why).strip().splitlines() or [type(why).__name__])[0][:200]
 
 
-def _unreachable(name: str, why: Exception) -> PersonaeError:
+def _unreachable(name: str, why: Exception, what: str = "model") -> PersonaeError:
     """One line for an id that could not be loaded: no such model, pickles only, or no network."""
     chain: list[BaseException] = [why]
     while following := (chain[-1].__cause__ or chain[-1].__context__):
@@ -328,18 +337,26 @@ def _unreachable(name: str, why: Exception) -> PersonaeError:
     kinds = {type(link).__name__ for link in chain}
     if kinds & {"RepositoryNotFoundError", "GatedRepoError", "HFValidationError"}:
         return PersonaeError(
-            f"no model {name!r}: not a file or folder here, nor an open Hugging Face id "
-            "(gated or private ones need a login)"
+            f"no {what} {name!r}: not a file or folder here, nor an open Hugging Face id "
+            f"(gated or private ones need a login){_weights_only(name)}"
         )
     if "safetensors" in str(why):
         return PersonaeError(f"{name}: has no safetensors weights; pickled ones are never loaded")
     offline = ("ConnectionError", "ConnectError", "OfflineModeIsEnabled", "LocalEntryNotFoundError")
     if kinds & set(offline) or "connect" in str(why).lower():
+        give = "a folder or GGUF file, or 'smollm2' for the embedded model"
         return PersonaeError(
-            f"no model {name!r} here, and the Hugging Face hub cannot be reached; "
-            "give a folder or GGUF file, or 'smollm2' for the embedded model"
+            f"no {what} {name!r} here, and the Hugging Face hub cannot be reached; "
+            f"give {give if what == 'model' else 'a folder'}{_weights_only(name)}"
         )
     return PersonaeError(f"cannot load {name!r}: {_first_line(why)}")
+
+
+def _weights_only(name: str) -> str:
+    """The end of the line for an id that a hosted model has, too ("google/gemma-3-1b-it")."""
+    from personae.models.opening import is_hosted
+
+    return "; local weights are needed here, a hosted model does not do" if is_hosted(name) else ""
 
 
 def apply_adapter(model: Any, adapter: Path) -> Any:

@@ -246,7 +246,7 @@ def load_study(path: Path | str) -> Study:
         return Study.model_validate(data)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-        first = problems[0]
+        first = min(problems, key=lambda p: p["type"] != "extra_forbidden")  # as in files.validated
         place = [str(p) for p in first["loc"] if p not in ("Intervene", "str")]
         where = ".".join(place)
         complaint = {
