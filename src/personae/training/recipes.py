@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from personae.errors import PersonaeError
 from personae.files import read_document, validated
 
-
 # Fields that came later count where they are set: earlier runs keep their hash.
 LATER = ("kind", "blocks", "beta2", "precision")
 
