@@ -140,31 +140,6 @@ def test_the_layer_is_chosen_without_the_contrast_that_tests_it(local: LocalMode
     assert not alone.any()  # nothing is left without the only contrast
 
 
-def test_the_interval_of_a_separation_covers_what_it_should() -> None:
-    """Planted: contrasts and questions have effects of their own, and the poles differ by `gap`.
-
-    The truth is the AUROC of very many contrasts and questions; nine in ten intervals hold it.
-    """
-    from personae.internals.separation import area, jackknifed
-
-    rng = np.random.default_rng(0)
-
-    def drawn(C: int, Q: int) -> np.ndarray:
-        effects = rng.normal(size=(C, 1, 1)) + rng.normal(size=(1, Q, 1))
-        noise = rng.normal(size=(C, Q, 2)) + 0.7 * rng.normal(size=(C, 1, 2))
-        return effects + noise + np.array([1.5, 0.0])
-
-    truth = area(drawn(400, 400))
-    held = 0
-    for _ in range(200):
-        low, high = jackknifed(drawn(4, 6))
-        held += low <= truth <= high
-    assert held >= 180
-    apart = np.stack([np.ones((4, 6)), np.zeros((4, 6))], axis=-1)
-    assert jackknifed(apart) == (1.0, 1.0)
-    assert np.isnan(jackknifed(apart[:1])).all()
-
-
 def test_the_parts_of_a_trait_share_nothing() -> None:
     trait = load_trait("rudeness")
     for field in ("questions_of", "prompts_of"):
