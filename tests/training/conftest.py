@@ -10,7 +10,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
 from tiny_models import build_model, build_tokenizer, save
+from tiny_training import grumpy
 
+from personae.internals.direction_files import save_direction
 from personae.training.recipes import Recipe
 from personae.training.rows import Row, Rows
 
@@ -33,3 +35,9 @@ def recipe() -> Recipe:
         name="test", rank=4, alpha=8, rate=0.02, steps=6, batch=3, micro=2, save_every=2,
         dropout=0.1,
     )  # fmt: skip
+
+
+@pytest.fixture
+def vector(tmp_path: Path) -> str:
+    save_direction(grumpy(), tmp_path / "v.safetensors")
+    return str(tmp_path / "v.safetensors")

@@ -1,4 +1,4 @@
-"""The watch: it disturbs nothing, costs what it may, agrees with the batteries, warns and stops."""
+"""The watch: it disturbs nothing, costs what it may, agrees with the batteries."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import build_model, build_tokenizer
+from tiny_training import SMALL, grumpy
 
-from personae.errors import PersonaeError
-from personae.internals.direction import Direction
 from personae.internals.direction_files import save_direction
 from personae.models.loading import load_model
 from personae.prompts import Prompt
@@ -25,17 +24,8 @@ from personae.training.recipes import Recipe
 from personae.training.rows import Rows
 from personae.training.sft import train
 from personae.training.watch import Clock, Watch, WatchCallback
-from personae.training.watch_log import Reading, WatchLog
 from personae.training.watch_measures import WatchSet, as_respondent, measure, undisturbed
 from personae.training.watch_policy import WatchLimit, WatchPolicy
-
-SMALL = WatchSet(personas=2, items=3, pairs=2, texts=2)
-WIDTH = 32
-
-
-def _direction() -> Direction:
-    vectors = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(0))
-    return Direction("grumpy", (0, 1), vectors, details={"layer": 1})
 
 
 # --- nothing is disturbed ------------------------------------------------------------------------
@@ -44,7 +34,7 @@ def test_a_watched_run_ends_with_the_same_bytes(
 ) -> None:
     """Dropout is on, so that a single draw of the watch would show."""
     plain = train(tiny, few, recipe, out=tmp_path / "plain", threads=1)
-    watch = Watch(tmp_path / "seen", every=1, asked=SMALL, directions=[_direction()])
+    watch = Watch(tmp_path / "seen", every=1, asked=SMALL, directions=[grumpy()])
     seen = train(tiny, few, recipe, out=tmp_path / "seen", threads=1, watch=watch)
     assert [r.step for r in watch.readings] == [0, 1, 2, 3, 4, 5, 6]
     assert seen.weights_hash == plain.weights_hash
@@ -125,7 +115,7 @@ def test_live_weights_are_measured_adapter_and_all(tiny: str, recipe: Recipe) ->
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
             weight.data += 0.1 * torch.randn(weight.shape, generator=generator)
-    asked = WatchSet(2, 3, 2, 2, (_direction(),))
+    asked = WatchSet(2, 3, 2, 2, (grumpy(),))
     after = measure(as_respondent(adapted, local.chat.tokenizer), asked)
     assert after["perplexity"] != before["perplexity"]
     merged = as_respondent(adapted.merge_and_unload(), local.chat.tokenizer)
@@ -136,7 +126,7 @@ def test_live_weights_are_measured_adapter_and_all(tiny: str, recipe: Recipe) ->
 def test_projections_are_those_of_the_states(tiny: str) -> None:
     from personae.training.organisms import load_data
 
-    local, direction = load_model(tiny, threads=1), _direction()
+    local, direction = load_model(tiny, threads=1), grumpy()
     found = measure(local, WatchSet(2, 1, 1, 2, (direction,)))
     u, along = direction.unit_vector(1), []
     for row in load_data("neutral:held-out").rows[:2]:
@@ -203,146 +193,6 @@ def test_readings_are_spread_over_a_long_run() -> None:
     assert found[-1] == 1000
     assert len(found) == 50
     assert set(gaps[1:-1]) == {20}
-
-
-# --- log and policy ------------------------------------------------------------------------------
-def test_a_stopped_run_goes_on_with_its_readings(
-    tiny: str, few: Rows, recipe: Recipe, tmp_path: Path
-) -> None:
-    class StopError(Exception):
-        pass
-
-    def stop(line: Any, model: Any) -> None:
-        if line.step == 4:
-            raise StopError
-
-    def watch(folder: str) -> Watch:
-        return Watch(tmp_path / folder, every=1, asked=SMALL)
-
-    train(tiny, few, recipe, out=tmp_path / "whole", threads=1, watch=watch("whole"))
-    with pytest.raises(StopError):
-        train(tiny, few, recipe, out=tmp_path / "cut", threads=1, watch=watch("cut"), on_step=stop)
-    train(tiny, few, recipe, out=tmp_path / "cut", threads=1, watch=watch("cut"))
-    rows = [list(csv.reader((tmp_path / n / "watch.csv").open())) for n in ("whole", "cut")]
-    without_time = [[row[:-3] for row in table] for table in rows]
-    assert without_time[0] == without_time[1]
-    assert [row[0] for row in rows[0][1:]] == ["0", "1", "2", "3", "4", "5", "6"]
-
-
-def test_a_resumed_watch_knows_what_a_reading_costs(tiny: str, tmp_path: Path) -> None:
-    """A reading of 50 s on record: not before 500 s of training is there room for another."""
-    time = [0.0]
-    WatchLog(tmp_path, SMALL.names).add(Reading(0, dict.fromkeys(SMALL.names, 1.0), 50.0))
-    watch = Watch(tmp_path, asked=SMALL, clock=Clock(now=lambda: time[0]))
-    model = load_model(tiny, threads=1)
-    watch.begin(model.model, model.chat.tokenizer, steps=None, done=1)
-    for done in range(2, 13):
-        time[0] += 49.0
-        watch.after_step(model.model, done)
-    assert [r.step for r in watch.readings] == [0, 12]
-    Watch(tmp_path, asked=SMALL).begin(model.model, model.chat.tokenizer, steps=None)
-    (again,) = WatchLog(tmp_path, SMALL.names).readings  # a new run forgets the earlier one
-    assert again.values["perplexity"] != 1.0
-
-
-def test_a_policy_stops_a_run_which_keeps_its_adapter(
-    tiny: str, few: Rows, recipe: Recipe, tmp_path: Path
-) -> None:
-    path = tmp_path / "limits.yaml"
-    path.write_text(
-        "limits:\n"
-        "  - {metric: perplexity, kind: value, max: 1.0, then: warn}\n"
-        "  - {metric: log_odds_per_token, kind: shift, min: 0.0, max: 0.0, then: stop}\n"
-    )
-    said: list[str] = []
-    watch = Watch(tmp_path / "run", every=2, policy=path, asked=SMALL, tell=said.append)
-    done = train(tiny, few, recipe, out=tmp_path / "run", threads=1, watch=watch)
-    assert len(done.log) == 2
-    assert [line.partition(":")[0] for line in said] == ["step 0", "step 2"]
-    assert "perplexity value" in said[0]
-    assert "ends here" not in said[0]
-    assert "the run ends here" in said[1]
-    assert load_model(done.model, threads=1)
-    assert "after 2 of 6 steps" in (tmp_path / "run" / "README.md").read_text()
-
-
-@given(first=st.floats(-5, 5), now=st.floats(-5, 5), low=st.floats(-3, 0), high=st.floats(0, 3))
-def test_limits_hold_inside_their_bounds(first: float, now: float, low: float, high: float) -> None:
-    for kind, number in (("value", now), ("shift", now - first)):
-        limit = WatchLimit(metric="m", kind=kind, min=low, max=high)  # type: ignore[arg-type]
-        policy = WatchPolicy(limits=(limit,))
-        assert bool(policy.breaches({"m": first}, {"m": now})) == (not low <= number <= high)
-    assert not WatchLimit(metric="m", max=1.0).holds(float("nan"))
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("limits: []", "limits"),
-        ("limits: [{metric: susceptibility}]", "needs a max or a min"),
-        ("limits: [{metric: x, max: 1, min: 2}]", "max 1 is below min 2"),
-        ("limits: [{metric: x, max: 1, then: shout}]", "then"),
-        ("- 1", "should be a mapping"),
-        ("limits: [{metric: loss, max: 1}]", "nothing watched is called 'loss'"),
-    ],
-)
-def test_a_broken_policy_is_one_line(tmp_path: Path, text: str, says: str) -> None:
-    path = tmp_path / "p.yaml"
-    path.write_text(text)
-    with pytest.raises(PersonaeError, match=says) as error:
-        Watch(tmp_path, policy=path)
-    assert "\n" not in str(error.value)
-
-
-def test_another_watchs_log_is_refused(tmp_path: Path) -> None:
-    log = WatchLog(tmp_path, ("a", "b"))
-    log.add(Reading(0, {"a": 1.5, "b": 2.0}, 0.1, 0.5, ("a up",)))
-    log.add(Reading(3, {"a": 1.0, "b": 2.0}, 0.1))
-    log.close()
-    again = WatchLog(tmp_path, ("a", "b"))
-    assert again.readings == log.readings
-    again.drop_from(2)
-    assert [r.step for r in WatchLog(tmp_path, ("a", "b")).readings] == [0]
-    with pytest.raises(PersonaeError, match="holds another watch"):
-        WatchLog(tmp_path, ("a", "c"))
-
-
-def test_tensorboard_gets_the_readings_where_it_is_installed(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    log = WatchLog(tmp_path, ("a",))
-    for step, value in ((0, 1.5), (7, 2.5)):
-        log.add(Reading(step, {"a": value}, 0.1))
-    log.close()
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    assert [(e.step, e.value) for e in events.Scalars("personae/a")] == [(0, 1.5), (7, 2.5)]
-
-
-def test_wandb_gets_the_readings_of_a_run_under_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its library is not needed here: what is tested is what its `run.log` is handed."""
-    import sys
-    from types import SimpleNamespace
-
-    handed: list[Any] = []
-    monkeypatch.setitem(
-        sys.modules, "wandb", SimpleNamespace(run=SimpleNamespace(log=handed.append))
-    )
-    WatchLog(tmp_path, ("a",)).add(Reading(3, {"a": 1.5}, 0.1))
-    assert handed == [{"personae/a": 1.5, "personae/step": 3}]
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"), [({"every": 0}, "1 step"), ({"share": 0}, "above 0")]
-)
-def test_wrong_settings_are_told(tmp_path: Path, settings: dict[str, Any], says: str) -> None:
-    with pytest.raises(PersonaeError, match=says):
-        Watch(tmp_path, **settings)
-    with pytest.raises(PersonaeError, match="at least two personas"):
-        WatchSet(personas=1)
 
 
 # --- in other people's trainers ------------------------------------------------------------------
@@ -433,7 +283,7 @@ def test_trls_trainer_is_watched_and_not_disturbed(tmp_path: Path) -> None:
 
 
 def test_vectors_may_be_given_as_files(tmp_path: Path) -> None:
-    save_direction(_direction(), tmp_path / "v.safetensors")
+    save_direction(grumpy(), tmp_path / "v.safetensors")
     watch = Watch(tmp_path, directions=[tmp_path / "v.safetensors"], asked=SMALL)
     assert watch.asked.names[-1] == "projection:grumpy"
     assert watch.asked.personas == 2
