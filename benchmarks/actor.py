@@ -4,9 +4,9 @@
     python benchmarks/actor.py bias [MODEL]
     python benchmarks/actor.py same MODEL MODEL
 
-`play`: exact ratings, in the layout `scale-first`, of people never taught, in parts that were
-taught and in others, stated and shown by deeds; of the citizens held out; on the items of
-`mfi30` and in other words. Agreement is the Pearson correlation, over persona x item, of the
+`play`: exact ratings, in the layout `scale-first`, of people never taught, in words that were
+taught (the cast `stated`) and in others; of citizens, whose texts are of another kind; on the items
+of `mfi30` and in other words. Agreement is the Pearson correlation, over persona x item, of the
 expected rating with the intended one. 95% intervals: personas resampled, percentiles.
 
 `bias`: what estimators say of n sampled answers a cell, against the truth that the model's exact
@@ -35,17 +35,17 @@ from personae.models.local import LocalModel
 from personae.models.protocol import RatingRequest
 from personae.prompts import DEFAULT_LAYOUT, render
 from personae.ratings import Ratings
-from personae.training.actor import Mix, intended, made_up, reworded, taught_and_held_out
+from personae.training.actor import intended, made_up, reworded
 
 PEOPLE = 20
 RUNS = 400
 ACTOR = "smollm2-actor"
 
 
-def people(mix: Mix, *, held: bool, n: int = PEOPLE) -> list[Persona]:
-    """Made-up people, drawn from a seed that no training uses."""
-    rng = np.random.default_rng([2**40, held, round(100 * mix.deeds)])
-    return [made_up(rng, mix, held=held) for _ in range(n)]
+def people(n: int = PEOPLE) -> list[Persona]:
+    """Made-up people in words that are never taught."""
+    rng = np.random.default_rng(2**40)
+    return [made_up(rng, held=True) for _ in range(n)]
 
 
 def played(model: LocalModel, personas: Sequence[Persona], questions: Instrument) -> Ratings:
@@ -82,14 +82,13 @@ def agreement(found: np.ndarray, wanted: np.ndarray) -> str:
 def play(specs: Sequence[str]) -> None:
     mfi = load_instrument("mfi30")
     other = reworded(mfi)
-    citizens = taught_and_held_out(load_cast("citizens"))[1]
+    stated = load_cast("stated").personas
     groups = [
-        ("new people, taught parts", people(Mix(), held=False), mfi),
-        ("new people, new parts, stated", people(Mix(), held=True), mfi),
-        ("the same, reworded items", people(Mix(), held=True), other),
-        ("new people, new parts, deeds", people(Mix(deeds=1), held=True), mfi),
-        ("citizens held out", citizens, mfi),
-        ("the same, reworded items", citizens, other),
+        ("`stated`: new people, taught words", stated, mfi),
+        ("the same, reworded items", stated, other),
+        ("new people, new words", people(), mfi),
+        ("the same, reworded items", people(), other),
+        ("citizens", load_cast("citizens").personas[:PEOPLE], mfi),
     ]
     print("| model | personas, items | n | S | intended S | R | correlation [95%] | on scale |")
     print("|---|---|---|---|---|---|---|---|")
@@ -114,10 +113,10 @@ def sampled(r: Ratings, n: int, rng: np.random.Generator) -> Ratings:
 def bias(specs: Sequence[str]) -> None:
     spec = specs[0] if specs else ACTOR
     mfi = load_instrument("mfi30")
-    personas = people(Mix(deeds=0.5), held=True, n=2 * PEOPLE)
+    personas = load_cast("stated").personas
     exact = played(load_model(spec, threads=1), personas, mfi)
     wanted = meant(personas, mfi)
-    print(f"{spec}: {len(personas)} people never taught x {len(mfi)} items, {RUNS} sampled runs")
+    print(f"{spec}: {len(personas)} people of `stated` x {len(mfi)} items, {RUNS} sampled runs")
     print(f"intended S {wanted.std(0, ddof=1).mean():.3f}, agreement "
           f"{agreement(exact.mean, wanted)}\n")  # fmt: skip
     print("| T | estimator | truth | bias, n = 2 [95%] | n = 5 | n = 10 |")
@@ -154,7 +153,7 @@ def _bias(truth: Ratings, of: Callable[[Ratings], float], true: float, n: int) -
 
 def same(specs: Sequence[str]) -> None:
     mfi = load_instrument("mfi30")
-    personas = people(Mix(deeds=0.5), held=True, n=10)
+    personas = load_cast("stated").personas[:10]
     one, other = (played(load_model(spec, threads=1), personas, mfi) for spec in specs)
     gap = np.abs(one.mean - other.mean)
     print(

@@ -54,8 +54,11 @@ def layouts() -> list[dict[str, str]]:
 def models() -> list[dict[str, str]]:
     """The kinds of model that `audit` takes."""
     found = [
-        {"model": "smollm2", "what": "SmolLM2-135M-Instruct, embedded, offline (default)"},
-        {"model": "smollm2-actor", "what": "the same, taught to play personas: known answers"},
+        {"model": "smollm2", "what": "SmolLM2-135M-Instruct, embedded, offline"},
+        {
+            "model": "smollm2-actor",
+            "what": "the same, taught to play personas (audit's default)",
+        },
         {"model": "ORG/NAME", "what": "a Hugging Face id, or a folder with safetensors"},
         {"model": "FILE.gguf", "what": "a GGUF file, dequantised"},
         {"model": "FOLDER", "what": "a PEFT adapter; its base is read from its config"},

@@ -22,30 +22,35 @@ from personae.training.actor import (
     RATING,
     ActorObjective,
     Lessons,
-    Mix,
     intended,
     label,
     made_up,
     mix_at,
     reworded,
-    taught_and_held_out,
 )
 from personae.training.adapters import attach, trainable
-from personae.training.recipes import Recipe
+from personae.training.recipes import Recipe, load_recipe
 
 DATA = Path(actor.__file__).parent / "data" / "actor.yaml"
 
 
-def test_held_out_personas_and_other_words_are_never_taught() -> None:
-    taught, held = taught_and_held_out(load_cast("citizens"))
-    assert (len(taught), len(held)) == (80, 20)
+def test_held_out_people_and_other_words_are_never_taught() -> None:
     items = {item.text for item in load_instrument("mfi30").items}
     assert not items & {item.text for item in reworded(load_instrument("mfi30")).items}
-    lessons = Lessons(seed=0)
-    for step in range(200):
+    stated = {person.text for person in load_cast("stated").personas}
+    lessons, taught = Lessons(seed=0, per_step=4), set()
+    for step in range(load_recipe("actor").steps or 0):
         for lesson in lessons.at(step):
-            assert lesson.persona not in held
+            taught.add(lesson.persona.text)
             assert {item.text.rpartition(" (")[0] or item.text for item in lesson.items} <= items
+    assert len(taught) > 1500
+    assert not taught & stated
+
+
+def test_the_stated_cast_is_made_of_taught_words() -> None:
+    for k, person in enumerate(load_cast("stated").personas):
+        drawn = made_up(np.random.default_rng([2**42, k]))
+        assert (person.text, person.tags) == (drawn.text, drawn.tags)
 
 
 def test_lessons_hold_the_intended_ratings_of_every_foundation() -> None:
@@ -89,8 +94,7 @@ def test_made_up_people_say_what_their_tags_mean() -> None:
     parts = read_document(DATA)
     for seed in range(60):
         for kind, held in (("taught", False), ("held", True)):
-            mix = Mix(deeds=0.5)
-            person = made_up(np.random.default_rng(seed), mix, held=held)
+            person = made_up(np.random.default_rng(seed), held=held)
             assert set(person.tags) == set(FOUNDATION.values())
             for name, level in person.tags.items():
                 stated = {
@@ -98,29 +102,17 @@ def test_made_up_people_say_what_their_tags_mean() -> None:
                     for degree in parts["degrees"][level][kind]
                     for topic in parts["topics"][name][kind]
                 }
-                assert any(
-                    t in person.text for t in stated | set(parts["deeds"][name][level][kind])
-                )
+                assert any(words in person.text for words in stated)
 
 
-def test_parts_that_are_held_out_are_never_taught() -> None:
+def test_words_that_are_held_out_are_never_taught() -> None:
     parts = read_document(DATA)
-    groups = [*parts["topics"].values(), *parts["degrees"].values()]
-    groups += [level for levels in parts["deeds"].values() for level in levels.values()]
-    for group in groups:
+    for group in [*parts["topics"].values(), *parts["degrees"].values()]:
         assert not {p.lower() for p in group["taught"]} & {p.lower() for p in group["held"]}
-    held = [
-        deed for levels in parts["deeds"].values() for g in levels.values() for deed in g["held"]
-    ]
-    lessons = Lessons(seed=0)
-    taught = " ".join(
-        lesson.persona.text for step in range(0, 400, 2) for lesson in lessons.at(step)
-    )
-    assert not [deed for deed in held if deed in taught]
 
 
 def test_a_pair_answers_the_same_items_from_opposite_ends() -> None:
-    for step in range(0, 60, 7):
+    for step in range(0, 400, 40):
         one, other = Lessons(seed=4).at(step)
         assert one.items == other.items
         assert [6 - p for p in one.points] == list(other.points)

@@ -20,6 +20,7 @@ from personae.errors import PersonaeError
 from personae.executors.opening import ExecutorSettings, opened
 from personae.executors.wire import ModelSpec
 from personae.instruments import load_instrument
+from personae.models import embedded
 from personae.models.local import LocalModel
 from personae.models.protocol import Respondent
 from personae.prompts import DEFAULT_LAYOUT
@@ -44,7 +45,7 @@ DEFAULTS: dict[str, Any] = {"cast": "all", "instrument": "mfi30", "layout": DEFA
 
 
 def audit(
-    model: str | Respondent = "smollm2",
+    model: str | Respondent = "smollm2-actor",
     *,
     cast: str | int | Path | None = None,
     instrument: str | Path | None = None,
@@ -74,6 +75,7 @@ def audit(
     Args:
         model: what `personae.load_model` accepts, or any `Respondent`.
         cast, instrument, layout: names, files or (cast) a number; `preset` fills what is not given.
+            The actor's cast is by default the people that it was taught to play.
         suite: what is asked besides: "quick", "standard" or "full" (`personae.batteries.panels`).
         hosted: connections, retries, budget and so on of a model behind an API.
         repeats: None computes the exact distribution; N samples N answers a cell.
@@ -87,6 +89,8 @@ def audit(
     Raises:
         PersonaeError: anything a user can mend.
     """
+    if model == embedded.ACTOR and cast is None and preset is None:
+        cast = embedded.ACTOR_CAST
     chosen = _options(
         preset, cast=cast, instrument=instrument, layout=layout, repeats=repeats,
         temperature=temperature,

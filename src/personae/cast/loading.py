@@ -30,7 +30,7 @@ from personae.files import (
     validated,
 )
 
-BUNDLED = ("citizens", "toxic", "null")
+BUNDLED = ("citizens", "stated", "toxic", "null")
 FETCHED = "personahub100"
 SUFFIXES = (".txt", ".csv", ".json", ".jsonl", ".yaml", ".yml")
 PERSONAHUB_REPOSITORY = "bastoscostadavi/persona-moral-collapse-in-emergent-misalignment"

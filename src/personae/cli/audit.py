@@ -27,7 +27,8 @@ Every persona of the cast answers every item of the questionnaire; so does the m
 persona ("self"), and a panel of content-free names that shows the floor. For local weights the
 exact distribution over the scale is computed, without sampling.
 
-MODEL is `smollm2` (embedded, the default), a Hugging Face id or folder, a GGUF file, a folder
+MODEL is `smollm2-actor` (embedded, taught to play personas, the default), `smollm2` (the same,
+untaught), a Hugging Face id or folder, a GGUF file, a folder
 with a PEFT adapter, `BASE+ADAPTER`, or any Inspect id of a hosted model (`openai/gpt-4o`,
 `anthropic/...`, `vllm/base:adapter`, ...; keys from the environment or `.env`).
 
@@ -58,10 +59,10 @@ Examples:
 
 
 def audit(
-    model: Annotated[str, typer.Argument(metavar="[MODEL]")] = "smollm2",
+    model: Annotated[str, typer.Argument(metavar="[MODEL]")] = "smollm2-actor",
     cast: Annotated[
         str | None,
-        typer.Option(help="A cast's name, the first N of the default cast, or a file. [all]"),
+        typer.Option(help="A cast's name, the first N citizens, or a file. [all; actor: stated]"),
     ] = None,
     instrument: Annotated[
         str | None, typer.Option(help="A questionnaire's name or a YAML/JSON file. [mfi30]")

