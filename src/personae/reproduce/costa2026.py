@@ -63,7 +63,7 @@ class Reproduction:
 
 
 def reproduce(
-    data_dir: Path | None = None,
+    data_dir: str | Path | None = None,
     *,
     method: str = "both",
     on_progress: Callable[[float], None] | None = None,
@@ -82,7 +82,7 @@ def reproduce(
     if method not in ("costa2026", "both"):
         raise PersonaeError(f"no method {method!r}; there are: costa2026, both")
     paper = printed()
-    where = _locate(paper, data_dir)
+    where = _locate(paper, None if data_dir is None else Path(data_dir))
     read: dict[str, Ratings] = {}
     first: dict[str, dict[int, Ratings]] = {}
     for path, file in where.items():
