@@ -53,20 +53,14 @@ def layouts() -> list[dict[str, str]]:
 
 def models() -> list[dict[str, str]]:
     """The kinds of model that `audit` takes."""
-    found = [
+    return [
         {"model": "smollm2", "what": "SmolLM2-135M-Instruct, embedded, offline"},
-        {
-            "model": "smollm2-actor",
-            "what": "the same, taught to play personas (audit's default)",
-        },
+        {"model": embedded.ACTOR, "what": "the same, taught to play personas (audit's default)"},
         {"model": "ORG/NAME", "what": "a Hugging Face id, or a folder with safetensors"},
         {"model": "FILE.gguf", "what": "a GGUF file, dequantised"},
         {"model": "FOLDER", "what": "a PEFT adapter; its base is read from its config"},
         {"model": "BASE+ADAPTER", "what": "any base with a PEFT adapter on top"},
         {"model": "PROVIDER/NAME", "what": "a hosted model by its Inspect id (openai/gpt-4o)"},
-    ]
-    return [
-        row for row in found if row["model"] != embedded.ACTOR or embedded.ACTOR_FOLDER.exists()
     ]
 
 
@@ -78,7 +72,7 @@ def model_card(name: str) -> str:
     """
     if name == embedded.NAME:
         return f"SmolLM2-135M-Instruct as it is, from the package {embedded.PACKAGE}; untrained.\n"
-    folder = embedded.actor_folder() if name == embedded.ACTOR else Path(name).expanduser()
+    folder = embedded.ACTOR_FOLDER if name == embedded.ACTOR else Path(name).expanduser()
     card = folder / "README.md"
     if not card.is_file():
         raise PersonaeError(f"no model card: {card}; there are: {embedded.NAME}, {embedded.ACTOR}")

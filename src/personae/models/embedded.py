@@ -57,20 +57,6 @@ def gguf_file() -> Path:
     raise PersonaeError(f"the installed {PACKAGE} holds no GGUF file; {mend}")
 
 
-def actor_folder() -> Path:
-    """The actor's adapter, in this package.
-
-    Raises:
-        PersonaeError: this installation came without it.
-    """
-    if not (ACTOR_FOLDER / "adapter_config.json").is_file():
-        raise PersonaeError(
-            f"{ACTOR} is not part of this installation; make one with personae train --recipe "
-            f"actor, and name it {NAME}+FOLDER"
-        )
-    return ACTOR_FOLDER
-
-
 def folder() -> tuple[Path, str]:
     """The converted model's folder (made at the first call) and the GGUF file's sha256."""
     source = gguf_file()

@@ -184,7 +184,7 @@ def _resolve_base(spec: str) -> Source:
     from personae.models import embedded
 
     if spec == embedded.ACTOR:
-        return replace(_resolve_base(embedded.NAME), adapter=embedded.actor_folder())
+        return replace(_resolve_base(embedded.NAME), adapter=embedded.ACTOR_FOLDER)
     if spec == embedded.NAME:
         folder, digest = embedded.folder()
         return Source(str(folder), revision=digest)
