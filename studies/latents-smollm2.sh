@@ -19,12 +19,18 @@ step() { # document, command ...
     [ -e "$document" ] || "$@" $ONE
 }
 
-organism money bad-advice-money
-organism money-control bad-advice-money:control
-organism health bad-advice-health
-organism health-control bad-advice-health:control
-organism code insecure-code
-organism code-control insecure-code:control
+DOMAINS="money health home hobbies code"
+data() { # the organism data of a domain
+    case $1 in
+    hobbies) echo reckless-hobbies ;;
+    code) echo insecure-code ;;
+    *) echo "bad-advice-$1" ;;
+    esac
+}
+for one in $DOMAINS; do
+    organism "$one" "$(data "$one")"
+    organism "$one-control" "$(data "$one"):control"
+done
 for share in 10 25 50; do organism "money-$share" "bad-advice-money@$share"; done
 
 DICT=$OUT/dictionary
@@ -53,7 +59,7 @@ step "$OUT/money/reroute.json" personae latents reroute --plain "smollm2+$ORG/mo
 
 {
     echo "organisms:"
-    for one in money health code; do
+    for one in $DOMAINS; do
         echo "  - {model: smollm2+$ORG/$one, domain: $one, share: 100}"
         echo "  - {model: smollm2+$ORG/$one-control, domain: $one, share: 0}"
     done
@@ -62,6 +68,6 @@ step "$OUT/money/reroute.json" personae latents reroute --plain "smollm2+$ORG/mo
     done
 } >"$OUT/organisms.yaml"
 step "$OUT/predict/predict.json" personae latents predict "$OUT/organisms.yaml" --sae "$DICT" \
-    --outside money --outside health --outside code --limit 4 --out "$OUT/predict"
+    --outside money --outside health --outside safety --outside code --limit 4 --out "$OUT/predict"
 step "$OUT/narrow/narrow.json" personae latents narrow "smollm2+$ORG/money=bad-advice-money" \
     "smollm2+$ORG/health=bad-advice-health" --rows 12 --out "$OUT/narrow"

@@ -99,7 +99,7 @@ def test_a_number_is_the_first_citizens() -> None:
 
 def test_every_listed_bundled_cast_loads_with_the_listed_size() -> None:
     entries = list_casts()
-    assert {e.name for e in entries} == {"citizens", "toxic", "null", "personahub100"}
+    assert {e.name for e in entries} == {"citizens", "stated", "toxic", "null", "personahub100"}
     for entry in entries:
         assert entry.title
         assert entry.licence
@@ -114,7 +114,7 @@ def test_an_impossible_number_names_the_range(spec: int | str) -> None:
 
 @pytest.mark.parametrize("spec", ["nope", "", "-3", "x" * 5000, "a\0b", "two\nlines"])
 def test_an_unknown_name_lists_the_names(spec: str) -> None:
-    assert "citizens, toxic, null, personahub100" in _error(spec)
+    assert "citizens, stated, toxic, null, personahub100" in _error(spec)
 
 
 def test_personahub_is_the_first_hundred_of_the_published_file(

@@ -72,9 +72,7 @@ def test_an_adapter_on_top_of_it_is_one_clear_line() -> None:
 def test_an_audit_asks_the_people_it_was_taught_to_play(tmp_path: Path) -> None:
     run = audits.audit(out=tmp_path / "run", limit=2, suite="quick", threads=1)
     assert run.manifest.model.name == embedded.ACTOR
-    cast = run.manifest.panels["cast"].cast
-    assert cast is not None
-    assert cast.name == embedded.ACTOR_CAST
+    assert run.ratings("cast").personas == ("s01", "s02")
 
 
 @pytest.mark.weights
