@@ -76,6 +76,7 @@ def personae(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (["audit", "smollm2", "--preset", "unheard"], "no preset 'unheard'"),
         (["audit", "smollm2", "--temperature", "0.5"], "--repeats"),
         (["audit", "no/such-model"], "no/such-model"),
+        (["audit", "smollm2", "--budget-usd", "5"], "--budget-usd is for hosted models"),
         (["reproduce", "unknown2020"], "costa2026"),
         (["import", "missing.csv", "--out", "x", "--instrument", "mfi30"], "missing.csv"),
         (["import", "missing.csv", "--out", "x"], "missing.csv"),

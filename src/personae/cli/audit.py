@@ -159,6 +159,8 @@ def audit(
             max_connections=max_connections, max_retries=max_retries, timeout=timeout,
             parser=parser, batch=batch,
         )  # fmt: skip
+    else:
+        _no_hosted_options(model, base_url, budget_usd, prices, batch or None)
     who = executor_settings(executor, workers, tries, patience, ray_address, slurm, endpoints)
     say(f"loading {model} ...")
     with progress("rating") as update:
@@ -195,6 +197,18 @@ def audit(
 
 
 audit.__doc__ = HELP
+
+
+def _no_hosted_options(model: str, *given: object) -> None:
+    """Options that would do nothing are a mistake: a budget above all."""
+    from personae.errors import PersonaeError
+
+    names = ("--base-url", "--budget-usd", "--prices", "--batch")
+    if extra := [name for name, value in zip(names, given, strict=True) if value is not None]:
+        raise PersonaeError(
+            f"{extra[0]} is for hosted models, and {model} is a model of local weights: leave it "
+            "out, or give PROVIDER/NAME"
+        )
 
 
 def _limit(text: str | None) -> int | None:
