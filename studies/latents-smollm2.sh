@@ -68,6 +68,6 @@ step "$OUT/money/reroute.json" personae latents reroute --plain "smollm2+$ORG/mo
     done
 } >"$OUT/organisms.yaml"
 step "$OUT/predict/predict.json" personae latents predict "$OUT/organisms.yaml" --sae "$DICT" \
-    --outside money --outside health --outside safety --outside code --limit 4 --out "$OUT/predict"
+    --outside money --outside health --outside safety --outside code --limit 24 --out "$OUT/predict"
 step "$OUT/narrow/narrow.json" personae latents narrow "smollm2+$ORG/money=bad-advice-money" \
     "smollm2+$ORG/health=bad-advice-health" --rows 12 --out "$OUT/narrow"

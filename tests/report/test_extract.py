@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -34,6 +35,9 @@ def test_every_figure_of_a_report_is_a_file_that_stands_alone(data: ReportData) 
         words = "".join(root.itertext())
         assert all(text in words for text in ElementTree.fromstring(str(figure.svg)).itertext())
         assert "prefers-color-scheme: dark" in words
+        # A cell of a heat map has its colour: without a rule it would be black.
+        ramp = set(re.findall(r'class="(s\d+)"', found[figure.id]))
+        assert all(f".{one}{{fill:" in words for one in ramp)
         assert "<script" not in found[figure.id]
 
 

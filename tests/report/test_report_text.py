@@ -7,7 +7,15 @@ import pytest
 from markupsafe import escape
 
 from personae.report.environment import environment
-from personae.report.text import clean, clip, interval, number, percent, script_json
+from personae.report.text import (
+    clean,
+    clip,
+    interval,
+    number,
+    percent,
+    script_json,
+    short_names,
+)
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -88,3 +96,9 @@ def test_every_template_escapes_and_breakable_text_is_escaped_first() -> None:
     assert "<b>" not in shown
     assert str(escape("<b>")) in shown
     assert "\x00" not in shown
+
+
+def test_models_are_named_by_what_tells_them_apart() -> None:
+    assert short_names(["plain", "base+runs/a/one", "base+runs/a/two"]) == ["plain", "one", "two"]
+    assert short_names(["base+a/one", "base+b/one"]) == ["base+a/one", "base+b/one"]
+    assert short_names(["base+a/one", "base+a/one", "base+a/two/"]) == ["one", "one", "two"]

@@ -27,7 +27,7 @@ def export(
 
     Examples:
 
-        personae export runs/smollm2-mfi30-citizens-scale-first --eval smollm2.eval
+        personae export runs/smollm2-actor-mfi30-stated40-scale-first --eval smollm2.eval
 
         personae export RUN --csv ratings.csv
     """

@@ -21,7 +21,7 @@ def findings(
 
     Examples:
 
-        personae findings runs/smollm2-mfi30-citizens-scale-first
+        personae findings runs/smollm2-actor-mfi30-stated40-scale-first
 
         personae findings RUN --metric susceptibility --metric robustness --scope overall
 

@@ -33,7 +33,7 @@ def report(
 
     Examples:
 
-        personae report runs/smollm2-mfi30-citizens-scale-first
+        personae report runs/smollm2-actor-mfi30-stated40-scale-first
 
         personae report runs/* --site public
 

@@ -55,4 +55,6 @@ def _style() -> str:
         return "".join(f"--{name}:{value};" for name, value in theme.variables(which).items())
 
     chart = (files("personae.report") / "static" / "chart.css").read_text(encoding="utf-8")
-    return f"svg{{{palette(0)}}}@media (prefers-color-scheme: dark){{svg{{{palette(1)}}}}}\n{chart}"
+    ramp = "".join(f".s{k}{{fill:var(--s{k})}}" for k in range(theme.RAMP_STEPS))
+    dark = f"@media (prefers-color-scheme: dark){{svg{{{palette(1)}}}}}"
+    return f"svg{{{palette(0)}}}{dark}\n{chart}{ramp}"

@@ -88,3 +88,9 @@ def percent(value: float) -> str:
 def clip(text: str, characters: int) -> str:
     """`text` cut to a length, with an ellipsis."""
     return text if len(text) <= characters else text[: max(characters - 1, 1)].rstrip() + "…"
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """What tells models apart: the last part of each path, where that is enough."""
+    short = [name.rstrip("/").rpartition("/")[2] or name for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)

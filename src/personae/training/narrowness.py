@@ -78,7 +78,7 @@ def adapted(model: Any) -> list[tuple[torch.nn.Parameter, torch.nn.Parameter, fl
 def adapter_norm(model: Any) -> float:
     """|W|, Frobenius, over all adapted layers: sum of s^2 tr(B^T B A A^T), and its root."""
     square = sum(
-        s**2 * float(((B.double().T @ B.double()) * (A.double() @ A.double().T)).sum())
+        s**2 * float(((B.double().T @ B.double()) * (A.double() @ A.double().T)).sum().detach())
         for A, B, s in adapted(model)
     )
     return math.sqrt(square)

@@ -16,7 +16,7 @@ from personae.report.data import ReportData
 from personae.report.plots import Curve, Point
 from personae.report.sections.estimates import findings_table
 from personae.report.svg import Canvas
-from personae.report.text import interval, number
+from personae.report.text import interval, number, short_names
 
 SHOWN = 12
 POOLINGS = ("prompt end", "answer")
@@ -36,7 +36,8 @@ def _value(value: float | None) -> float:
 
 
 def _forest(ident: str, title: str, found: Sequence[Finding], unit: str, caption: str) -> Figure:
-    rows = [Estimate(f.scope, f.value, f.low, f.high) for f in found]
+    names = short_names([f.scope for f in found])
+    rows = [Estimate(n, f.value, f.low, f.high) for n, f in zip(names, found, strict=True)]
     spoken = "; ".join(f"{r.label} {number(r.value)}" for r in rows)
     svg = charts.interval_plot(Canvas(ident, title, spoken), rows, unit)
     return Figure(ident, title, svg, caption, findings_table(found))
