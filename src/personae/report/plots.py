@@ -88,7 +88,7 @@ def lines(
     names, legend_height = legend([c.name for c in curves], 0, 12, canvas.width, first)
     several = len(curves) > 1
     top = (legend_height if several else 0) + 24.0
-    bottom, left, right = top + 150, 40.0, canvas.width - 8
+    bottom, left, right = top + 150, 40.0, canvas.width - 14
     x_values = [v for c in curves for v in finite(*c.x)]
     y_values = [v for c in curves for v in finite(*c.y, *c.lows, *c.highs)]
     across = Axis.over(x_values, left, right, include=[mark[0]] if mark else ())
@@ -209,7 +209,7 @@ def scatter(
     """Named points with ellipses; `zero` draws both zero lines (maps of changes)."""
     names, legend_height = legend(groups, 0, 12, canvas.width)
     top = (legend_height if groups else 0) + 22.0
-    bottom, left, right = top + 260, 44.0, canvas.width - 10
+    bottom, left, right = top + 260, 44.0, canvas.width - 14
     edges = [_outline(p) for p in points]
     include = [0.0] if zero else []
     across = Axis.over([x for e in edges for x, _ in e], left, right, include)
