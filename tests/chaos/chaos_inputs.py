@@ -20,7 +20,7 @@ def study_file(folder: Path, model: Path) -> Path:
     fields = {
         "study": "tiny",
         "base": str(model),
-        "recipe": {"name": "quick", "steps": 3, "batch": 2, "max_tokens": 120, "save_every": 1},
+        "recipe": {"name": "quick", "steps": 3, "batch": 2, "max_tokens": 800, "save_every": 1},
         "seeds": [1],
         "in_domain": ["health"],
         "measures": {"preference": {"limit": 9}, "moral": None, "coherence": None},
