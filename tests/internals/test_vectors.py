@@ -338,7 +338,10 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     screened = call("screen", vector, data, folder, "--limit", 3, "--max-tokens", 2)
     assert len(screened["samples"]) + screened["skipped"] == 3
     assert "fig-screen" in (tmp_path / "v-d.html").read_text()
-    assert set(call("show")) == set(bundled_traits())
+    assert set(call("show")["traits"]) == set(bundled_traits())
+    copy = tmp_path / "mine.json"
+    copy.write_text(json.dumps(call("show", "malice")))
+    assert load_trait(str(copy)) == load_trait("malice")  # what is shown can be edited and used
 
 
 def test_own_answers_say_in_the_file_how_they_were_kept(tmp_path: Path) -> None:

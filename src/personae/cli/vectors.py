@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -222,6 +223,8 @@ def show(
 
         personae vectors show
 
+        personae vectors show malice > mine.json
+
         personae vectors show vectors/smollm2-malice.safetensors
     """
     from personae.internals import traits
@@ -229,16 +232,16 @@ def show(
     if what and (Path(what).suffix in (".safetensors", ".gguf", ".npy")):
         from personae.internals.direction_files import describe, load_direction
 
-        document = describe(load_direction(what))
-    elif what:
-        document = traits.load_trait(what).model_dump()
+        print_json(describe(load_direction(what)))
+        return
+    if what:  # a trait file as it is, to be edited and given to `extract`
+        print(json.dumps(traits.load_trait(what).model_dump(), indent=1))
+        return
+    found = {name: traits.load_trait(name).description for name in traits.bundled_traits()}
+    if json_:
+        print_json({"traits": found})
     else:
-        names = traits.bundled_traits()
-        document = {n: traits.load_trait(n).description for n in names}
-    if json_ or what:
-        print_json(document)
-    else:
-        table("Traits", ["trait", "what"], [[n, str(d)] for n, d in document.items()])
+        table("Traits", ["trait", "what"], [[n, str(d)] for n, d in found.items()])
 
 
 app.command()(vectors_use.monitor)
