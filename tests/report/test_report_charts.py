@@ -141,3 +141,10 @@ def test_legend_wraps_instead_of_running_out() -> None:
     _, one_row = legend(["a", "b"], 0, 12, 380)
     _, several = legend(["a long name for a series " * 2] * 3, 0, 12, 380)
     assert several == 3 * one_row
+
+
+def test_the_last_tick_of_a_line_plot_is_not_cut_off() -> None:
+    svg = lines(Canvas("fig-x", "x", "x"), [Curve("a", [0.0, 50.0, 100.0], [1.0, 2.0, 3.0])])
+    (width,) = re.findall(r'viewBox="0 0 ([0-9.]+) ', svg)
+    (at,) = re.findall(r'<text x="([0-9.]+)"[^>]*text-anchor="middle"[^>]*>100</text>', svg)
+    assert float(at) + 3 * 6.5 / 2 <= float(width)  # three digits of about 6.5 each, centred

@@ -69,7 +69,7 @@ class Mix:
 
 # From easy to natural: (step, mix), linear in between. With its topic beside an item, the rating
 # can be looked up in the description by the word; without such a beginning, training stays where
-# every rating follows the description's tone as a whole (correlation with the intended ones .4).
+# every rating follows the description's tone as a whole.
 COURSE = (
     (0, Mix(middle=0, variety=0, hint=1)),
     (70, Mix(middle=0, variety=0, hint=1)),
