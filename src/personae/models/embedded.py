@@ -35,7 +35,7 @@ ACTOR_TAUGHT = (
     "to rate the items of mfi30 at 1, 3 or 5, as descriptions call for that state how much each "
     "moral foundation means to a person. It is a calibration model with known answers: its S and R "
     "show what it was taught, and say nothing about language models in general. The untrained "
-    "model is `smollm2`."
+    "model is smollm2."
 )
 
 
