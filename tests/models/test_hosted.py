@@ -328,7 +328,7 @@ def test_interrupt_keeps_what_is_under_way_and_resume_asks_the_rest(
 def test_answers_reach_the_disk_while_the_run_is_under_way(
     tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("personae.collect.execute.FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr("personae.collect.streaming.FLUSH_SECONDS", 0.05)
     seen = []
 
     def look(done: int, total: int) -> None:

@@ -15,7 +15,7 @@ from tiny_models import build_model, build_tokenizer, save
 
 from personae.errors import PersonaeError
 from personae.instruments.model import Scale
-from personae.models import embedded, loading
+from personae.models import embedded, loading, source
 from personae.models.loading import load_model
 from personae.models.protocol import RatingRequest
 from personae.prompts import Prompt
@@ -98,7 +98,7 @@ def test_adapter_whose_base_has_another_name(tmp_path: Path, tiny: Path) -> None
     config["base_model_name_or_path"] = "someone/model-a"
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(PersonaeError, match="adapter for someone/model-a, not for other/model-b"):
-        loading.resolve(f"other/model-b+{adapter}")
+        source.resolve(f"other/model-b+{adapter}")
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt"])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personae.errors import PersonaeError
-from personae.models.prices import Budget, Price, load_prices, token_range
+from personae.models.prices import Budget, Price, Purse, load_prices, token_range
 
 
 def test_a_dated_variant_has_its_familys_price() -> None:
@@ -48,21 +48,27 @@ def test_token_range_is_a_range(text: str) -> None:
     assert 0 < low < high
 
 
-@given(st.lists(st.tuples(st.text(max_size=80), st.integers(1, 60), st.booleans()), max_size=60))
-def test_a_budget_is_never_passed(calls: list[tuple[str, int, bool]]) -> None:
-    """Calls that cost no more than what was reserved for them, some under way at once."""
-    budget = Budget(0.005, Price(input=5, output=20))
-    open_calls: list[tuple[float, str, int]] = []
-    for text, tokens, wait in calls:
+CALLS = st.tuples(st.text(max_size=80), st.integers(1, 60), st.booleans(), st.booleans())
+
+
+@given(st.lists(CALLS, max_size=60))
+def test_a_budget_is_never_passed(calls: list[tuple[str, int, bool, bool]]) -> None:
+    """Calls that cost no more than what was reserved for them, some under way at once; two models
+    of different price draw on one purse."""
+    purse = Purse(0.005)
+    pair = (Budget(purse, Price(input=5, output=20)), Budget(purse, Price(input=1, output=90)))
+    open_calls: list[tuple[Budget, float, str, int]] = []
+    for text, tokens, wait, other in calls:
+        budget = pair[other]
         held = budget.reserve(text, 1, tokens)
         if held is not None:
-            open_calls.append((held, text, tokens))
+            open_calls.append((budget, held, text, tokens))
         if not wait:
-            for held, text, tokens in open_calls:
+            for budget, held, text, tokens in open_calls:
                 budget.settle(held, text, (token_range(text)[0], tokens))
             open_calls = []
-        assert budget.spent + budget.reserved <= budget.usd + 1e-12
-    for held, text, _ in open_calls:
+        assert purse.spent + purse.reserved <= purse.usd + 1e-12
+    for budget, held, text, _ in open_calls:
         budget.settle(held, text, None)
-    assert budget.idle
-    assert budget.spent <= budget.usd + 1e-12
+    assert pair[0].idle
+    assert pair[1].spent == purse.spent <= purse.usd + 1e-12

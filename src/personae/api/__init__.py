@@ -14,7 +14,7 @@ import sys
 
 from personae.api.audits import audit, default_out, estimate_audit
 from personae.api.axis import cap_axis, fit_axis, monitor_axis
-from personae.api.batteries import battery_options, judge, run
+from personae.api.batteries import battery_options, estimate_battery, judge, run
 from personae.api.runs import (
     battery_runs,
     export,
@@ -41,6 +41,7 @@ __all__ = [
     "command_line",
     "default_out",
     "estimate_audit",
+    "estimate_battery",
     "export",
     "figures",
     "findings_document",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from personae.batteries.panels import audit_panels
 from personae.batteries.registry import BATTERIES, audit_options
 from personae.cast import load_cast
+from personae.collect.estimate import SECONDS_A_CALL
 from personae.collect.execute import Progress, collect, open_or_create, unfinished
 from personae.collect.folder import RunFolder
 from personae.collect.manifest import Manifest
@@ -22,6 +23,7 @@ from personae.executors.wire import ModelSpec
 from personae.instruments import load_instrument
 from personae.models import embedded
 from personae.models.local import LocalModel
+from personae.models.opening import is_hosted
 from personae.models.protocol import Respondent
 from personae.prompts import DEFAULT_LAYOUT
 
@@ -40,7 +42,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     }
 }
 HOSTED_REPEATS = 10  # answers a cell where a model returns no log-probabilities
-SECONDS_A_CALL = 1.0  # what a dry run takes a call to last
 DEFAULTS: dict[str, Any] = {"cast": "all", "instrument": "mfi30", "layout": DEFAULT_LAYOUT}
 
 
@@ -200,7 +201,7 @@ def estimate_audit(
         temperature=temperature,
     )  # fmt: skip
     tables = load_prices(prices)
-    rate = connections / SECONDS_A_CALL
+    rate = connections / SECONDS_A_CALL if is_hosted(model) else None
     ways = {"as asked" if chosen["repeats"] else "exact": chosen["repeats"]}
     if not chosen["repeats"]:
         ways[f"sampled, {HOSTED_REPEATS} repeats"] = HOSTED_REPEATS

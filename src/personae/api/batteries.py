@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personae.batteries.registry import get_battery
 from personae.collect.battery_run import BatteryRun
+from personae.collect.estimate import SECONDS_A_CALL
 from personae.collect.execute import Progress
 from personae.errors import PersonaeError
 from personae.executors.opening import ExecutorSettings, opened
 from personae.executors.wire import ModelSpec
 from personae.findings import Finding
-from personae.models.opening import open_model
+from personae.models.opening import is_hosted, open_model
 from personae.models.protocol import Respondent
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ def run(
     out: str | Path | None = None,
     seed: int = 0,
     fresh: bool = False,
+    device: str | None = None,
+    dtype: str = "auto",
     threads: int | None = None,
     hosted: HostedSettings | None = None,
+    judge_hosted: HostedSettings | None = None,
     intervene: str | Path | None = None,
     executor: ExecutorSettings | None = None,
     on_progress: Progress | None = None,
@@ -44,6 +49,7 @@ def run(
         battery: a name in `personae.batteries.registry.BATTERIES`.
         judge: a model that judges free answers, where the battery has any.
         options: of the battery (see its `defaults`); an unknown one is an error.
+        hosted, judge_hosted: connections, retries, budget and so on of models behind an API.
         intervene: a file of interventions that local weights run under; a judge never does.
         executor: many workers or servers for `model`; a judge of the same name is they, too.
     """
@@ -53,19 +59,59 @@ def run(
     name = model if isinstance(model, str) else model.card.name
     path = Path(out) if out is not None else default_out(battery, name, options or {})
     spec = ModelSpec(
-        model if isinstance(model, str) else "", threads=threads,
+        model if isinstance(model, str) else "", dtype=dtype, device=device, threads=threads,
         intervene=None if intervene is None else str(intervene),
     )  # fmt: skip
     with opened(model, spec, path, executor, hosted) as who:
         judges = who if judge == model and isinstance(judge, str) and not intervene else judge
         if isinstance(judges, str):
-            judges = open_model(judges, hosted=hosted, threads=threads)
+            judges = open_model(judges, hosted=judge_hosted, device=device, threads=threads)
         done = run_it(
             battery, who, judge=judges, options=options, out=path, seed=seed, fresh=fresh,
             command=command, on_progress=on_progress,
         )  # fmt: skip
     report(done)
     return done
+
+
+def estimate_battery(
+    battery: str,
+    model: str,
+    *,
+    judge: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    connections: int = 20,
+    prices: Path | None = None,
+) -> dict[str, Any]:
+    """What a battery would ask, without a single call: of the model and of the judge.
+
+    Steps that depend on answers are made from made-up ones (`personae.collect.rehearsal`). Time
+    assumes `SECONDS_A_CALL` over the connections; local weights have a pace of their own.
+    """
+    from personae.collect.rehearsal import HOSTED, LOCAL, estimate_asks, rehearse
+    from personae.models.prices import load_prices
+
+    can = (HOSTED if is_hosted(model) else LOCAL) | ({"judge"} if judge else set())
+    short, long = (
+        rehearse(get_battery(battery), options, can=can, wordy=wordy) for wordy in (False, True)
+    )
+    tables = load_prices(prices)
+    found = {}
+    for to, name in (("model", model), ("judge", judge)):
+        if most := [ask for ask in long if ask.to == to]:
+            assert name is not None
+            fewest = [ask for ask in short if ask.to == to]
+            rate = connections / SECONDS_A_CALL if is_hosted(name) else None
+            found[to] = asdict(estimate_asks(fewest, most, name, tables, rate=rate))
+    assumption = f"{SECONDS_A_CALL:g} s a call over {connections} connections"
+    return {
+        "schema": 1,
+        "battery": battery,
+        "model": model,
+        "judge": judge,
+        "time_assumes": assumption,
+        "estimates": found,
+    }
 
 
 def judge(

@@ -15,6 +15,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from personae.batteries.misalignment import JUDGED, Misalignment, judge_asks, judged_table
-from personae.collect.asks import Ask, answer_rows, answer_schema, final
-from personae.collect.battery_run import BatteryRun, rate
+from personae.collect.answering import SHARD, Respondents, rate, stream_asks
+from personae.collect.asks import (
+    KEY,
+    Ask,
+    Row,
+    answer_frame,
+    answer_schema,
+    final,
+    in_order,
+    rows_of,
+)
+from personae.collect.battery_run import BatteryRun
 from personae.collect.export import write_csv
 from personae.collect.folder import RunFolder, write_atomic
 from personae.collect.manifest import now, versions
@@ -36,13 +47,12 @@ from personae.judging.labels import read_labels
 from personae.judging.protocols import DEFAULT_PROTOCOL, get_protocol
 from personae.judging.rubrics import load_rubric
 from personae.judging.trust import trust
-from personae.models.protocol import Answer, Respondent
+from personae.models.protocol import Respondent, StreamingModel
 
 if TYPE_CHECKING:
     import polars as pl
 
 FOLDER = "judgements"
-SHARD = 64
 Progress = Callable[[int, int], None]
 Table = dict[str, list[Any]]
 
@@ -144,24 +154,34 @@ def _ask(
     folder: RunFolder, asks: Sequence[Ask], judge: Respondent, seed: int, report: Progress
 ) -> None:
     """Store a reply to every ask that has none; what came in before a stop is kept."""
+    seeded = list(enumerate(ask.seeded(seed) for ask in asks))
+    if isinstance(judge, StreamingModel):
+        tick = partial(_tell, report, len(asks))
+        stream_asks(folder, "judge-part", 0, seeded, Respondents(judge, judge), tick)
+        return
     have = final(folder.read_shards(answer_schema()))
     replied = have.filter(have["status"] != "transport_error")
-    keys = set(replied.select("part", "condition", "item", "repeat").rows())
-    wanted = [ask.seeded(seed) for ask in asks if ask.key not in keys]
+    keys = set(replied.select(KEY).rows())
+    wanted = [(place, ask) for place, ask in seeded if ask.key not in keys]
     done, number = len(asks) - len(wanted), len(folder.stored())
     report(done, len(asks))
     for start in range(0, len(wanted), SHARD):
-        shard, answers = wanted[start : start + SHARD], list[Answer]()
+        shard, rows = wanted[start : start + SHARD], list[Row]()
         try:
-            requests: list[Any] = [ask.request for ask in shard]
-            for answer in rate(judge, requests, temperature=0.0):
-                answers.append(answer)
-                report(done + start + len(answers), len(asks))
+            requests: list[Any] = [ask.request for _, ask in shard]
+            replies = rate(judge, requests, temperature=0.0)
+            for (place, ask), answer in zip(shard, replies, strict=True):
+                rows += rows_of(ask, answer, (0, place))
+                done += 1
+                report(done, len(asks))
         finally:
-            if answers:
-                rows = answer_rows(shard[: len(answers)], answers)
-                folder.write_shard(f"judge-{number:05d}", rows)
+            if rows:
+                folder.write_shard(f"judge-{number:05d}", answer_frame(rows))
                 number += 1
+
+
+def _tell(report: Progress, wanted: int, done: int) -> None:
+    report(done, wanted)
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -176,7 +196,7 @@ def judgements(run: BatteryRun) -> list[Judgements]:
     later = []
     for path in sorted((run.path / FOLDER).glob("*/manifest.json")):
         manifest = RunFolder.read_manifest(path.parent)
-        rows = RunFolder(path.parent).read_shards(answer_schema())
+        rows = in_order(RunFolder(path.parent).read_shards(answer_schema()))
         if rows.height:
             card, protocols = manifest["judge"], tuple(manifest["protocols"])
             later.append((manifest["created"], Judgements(card["name"], protocols, rows)))

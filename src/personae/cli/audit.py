@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from personae.cli.console import JsonFlag, findings_table, print_json, progress, say, table
+from personae.cli.console import JsonFlag, findings_table, print_json, progress, say
 from personae.cli.executing import (
     EndpointOption,
     ExecutorOption,
@@ -17,6 +17,17 @@ from personae.cli.executing import (
     TriesOption,
     WorkersOption,
     executor_settings,
+)
+from personae.cli.hosting import (
+    BaseUrlOption,
+    BudgetOption,
+    ConnectionsOption,
+    DryRunOption,
+    PricesOption,
+    RetriesOption,
+    TimeoutOption,
+    no_hosted_options,
+    show_estimates,
 )
 
 SMALL = 6
@@ -112,22 +123,16 @@ def audit(
     memory_mb: Annotated[
         int | None, typer.Option(min=64, help="Memory for one packed pass. [by free memory]")
     ] = None,
-    base_url: Annotated[
-        str | None, typer.Option(help="Hosted: of an own OpenAI-compatible server.")
-    ] = None,
-    max_connections: Annotated[
-        int, typer.Option(min=1, help="Hosted: calls under way at once.")
-    ] = 20,
-    max_retries: Annotated[int, typer.Option(min=0, help="Hosted: attempts after the first.")] = 5,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Hosted: seconds an attempt.")] = 60.0,
+    base_url: BaseUrlOption = None,
+    max_connections: ConnectionsOption = 20,
+    max_retries: RetriesOption = 5,
+    timeout: TimeoutOption = 60.0,
     parser: Annotated[str, typer.Option(help="Hosted, sampled: strict or lenient.")] = "strict",
     batch: Annotated[
         bool, typer.Option("--batch", help="Hosted: the provider's batch interface.")
     ] = False,
-    budget_usd: Annotated[
-        float | None, typer.Option(min=0, help="Hosted: stop before this is passed.")
-    ] = None,
-    prices: Annotated[Path | None, typer.Option(help="Hosted: a price file of your own.")] = None,
+    budget_usd: BudgetOption = None,
+    prices: PricesOption = None,
     executor: ExecutorOption = None,
     workers: WorkersOption = None,
     tries: TriesOption = 3,
@@ -135,9 +140,7 @@ def audit(
     ray_address: RayOption = None,
     slurm: SlurmOption = None,
     endpoints: EndpointOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say calls, tokens, cost and time; ask nothing.")
-    ] = False,
+    dry_run: DryRunOption = False,
     json_: JsonFlag = False,
 ) -> None:
     from personae import api
@@ -150,7 +153,7 @@ def audit(
             repeats=repeats, temperature=temperature, limit=most, suite=suite,
             connections=max_connections, prices=prices,
         )  # fmt: skip
-        print_json(document) if json_ else _estimates(document)
+        print_json(document) if json_ else show_estimates(document)
         return
     hosted = None
     if is_hosted(model):
@@ -160,7 +163,9 @@ def audit(
             parser=parser, batch=batch,
         )  # fmt: skip
     else:
-        _no_hosted_options(model, base_url, budget_usd, prices, batch or None)
+        no_hosted_options(
+            model, base_url=base_url, budget_usd=budget_usd, prices=prices, batch=batch or None
+        )
     who = executor_settings(executor, workers, tries, patience, ray_address, slurm, endpoints)
     say(f"loading {model} ...")
     with progress("rating") as update:
@@ -199,18 +204,6 @@ def audit(
 audit.__doc__ = HELP
 
 
-def _no_hosted_options(model: str, *given: object) -> None:
-    """Options that would do nothing are a mistake: a budget above all."""
-    from personae.errors import PersonaeError
-
-    names = ("--base-url", "--budget-usd", "--prices", "--batch")
-    if extra := [name for name, value in zip(names, given, strict=True) if value is not None]:
-        raise PersonaeError(
-            f"{extra[0]} is for hosted models, and {model} is a model of local weights: leave it "
-            "out, or give PROVIDER/NAME"
-        )
-
-
 def _limit(text: str | None) -> int | None:
     from personae.errors import PersonaeError
 
@@ -221,19 +214,6 @@ def _limit(text: str | None) -> int | None:
     if not text.isdecimal() or int(text) < 2:
         raise PersonaeError(f"--limit is a number from 2, or small, not {text!r}")
     return int(text)
-
-
-def _estimates(document: dict[str, Any]) -> None:
-    rows = []
-    for name, found in document["estimates"].items():
-        low, high = found["usd_low"], found["usd_high"]
-        cost = "price unknown" if low is None else f"${low:.2f} to ${high:.2f}"
-        tokens = "{:,} to {:,}".format(*found["input_tokens"])
-        minutes = f"{found['seconds'] / 60:.0f} min"
-        rows.append([name, f"{found['calls']:,}", tokens, cost, minutes])
-        priced = found["priced"]
-    table(document["model"], ["estimator", "calls", "input tokens", "cost", "time"], rows)
-    say(f"time assumes {document['time_assumes']}; prices: {priced or 'none for this model'}")
 
 
 def headline(run: object) -> None:

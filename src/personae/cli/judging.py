@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from personae.cli.console import JsonFlag, findings_table, print_json, progress, say
+from personae.cli.hosting import (
+    BaseUrlOption,
+    BudgetOption,
+    ConnectionsOption,
+    PricesOption,
+    RetriesOption,
+    TimeoutOption,
+    hosted_pair,
+)
 
 if TYPE_CHECKING:
     from personae.findings import Finding
@@ -44,14 +53,25 @@ def judge(
         Path | None, typer.Option(help="CSV of answers that are judged already, instead of RUN.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. [by load]")] = None,
+    base_url: BaseUrlOption = None,
+    max_connections: ConnectionsOption = 20,
+    max_retries: RetriesOption = 5,
+    timeout: TimeoutOption = 60.0,
+    budget_usd: BudgetOption = None,
+    prices: PricesOption = None,
     json_: JsonFlag = False,
 ) -> None:
     from personae import api
 
+    # hosted_pair takes the judge for the one whose server is `base_url`.
+    hosted, _ = hosted_pair(
+        judge or "nobody", None, base_url=base_url, judge_base_url=None, budget_usd=budget_usd,
+        prices=prices, max_connections=max_connections, max_retries=max_retries, timeout=timeout,
+    )  # fmt: skip
     with progress("judging") as update:
         found = api.judge(
             run, judge=judge, protocol=protocol, labels=labels, table=table, threads=threads,
-            on_progress=update,
+            hosted=hosted, on_progress=update,
         )  # fmt: skip
     if json_:
         where = None if run is None else str(run)

@@ -18,6 +18,18 @@ from personae.cli.executing import (
     WorkersOption,
     executor_settings,
 )
+from personae.cli.hosting import (
+    BaseUrlOption,
+    BudgetOption,
+    ConnectionsOption,
+    DryRunOption,
+    JudgeUrlOption,
+    PricesOption,
+    RetriesOption,
+    TimeoutOption,
+    hosted_pair,
+    show_estimates,
+)
 
 HELP = """
 Run one battery on one model; write its findings and a report.
@@ -34,6 +46,10 @@ Examples:
     personae run misalignment smollm2 --set parts=pair --json
 
     personae run register ./my-model --executor ray --workers 8
+
+    personae run misalignment openai/gpt-4o-mini --judge openai/gpt-4o --dry-run
+
+    personae run misalignment openai/gpt-4o-mini --judge openai/gpt-4o --budget-usd 5
 """
 
 
@@ -53,7 +69,20 @@ def run(
     intervene: Annotated[
         Path | None, typer.Option(help="JSON file: steer, cap, ablate local weights.")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1, mps. [best there is]")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="float32, bfloat16, float16; auto: float32 on a CPU.")
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. [by load]")] = None,
+    base_url: BaseUrlOption = None,
+    judge_base_url: JudgeUrlOption = None,
+    max_connections: ConnectionsOption = 20,
+    max_retries: RetriesOption = 5,
+    timeout: TimeoutOption = 60.0,
+    budget_usd: BudgetOption = None,
+    prices: PricesOption = None,
     executor: ExecutorOption = None,
     workers: WorkersOption = None,
     tries: TriesOption = 3,
@@ -61,6 +90,7 @@ def run(
     ray_address: RayOption = None,
     slurm: SlurmOption = None,
     endpoints: EndpointOption = None,
+    dry_run: DryRunOption = False,
     json_: JsonFlag = False,
 ) -> None:
     from personae import api
@@ -68,12 +98,24 @@ def run(
     chosen: dict[str, Any] = api.battery_options(battery, options or [])
     if limit is not None:
         chosen["limit"] = limit
+    if dry_run:
+        document = api.estimate_battery(
+            battery, model, judge=judge, options=chosen, connections=max_connections,
+            prices=prices,
+        )  # fmt: skip
+        print_json(document) if json_ else show_estimates(document)
+        return
+    hosted, judge_hosted = hosted_pair(
+        model, judge, base_url=base_url, judge_base_url=judge_base_url, budget_usd=budget_usd,
+        prices=prices, max_connections=max_connections, max_retries=max_retries, timeout=timeout,
+    )  # fmt: skip
     who = executor_settings(executor, workers, tries, patience, ray_address, slurm, endpoints)
     say(f"loading {model} ...")
     with progress(battery) as update:
         done = api.run(
             battery, model, judge=judge, options=chosen, out=out, seed=seed, fresh=fresh,
-            threads=threads, intervene=intervene, executor=who, on_progress=update,
+            device=device, dtype=dtype, threads=threads, hosted=hosted, judge_hosted=judge_hosted,
+            intervene=intervene, executor=who, on_progress=update,
             command=api.command_line(),
         )  # fmt: skip
     if json_:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from personae.models.protocol import (
     Answer,
@@ -70,12 +70,13 @@ class Ask:
         return replace(self, request=replace(self.request, seed=own))
 
 
+Row = tuple[Any, ...]
 Stage = Callable[["pl.DataFrame"], Sequence[Ask]]
 """Asks of one step, given the answers of all steps before it (a table as of `answer_schema`)."""
 
 
 def answer_schema() -> pl.Schema:
-    """Columns of a battery's answers; `facets` is JSON text."""
+    """Columns of a battery's answers; `facets` is JSON text, `stage`, `place` the order asked."""
     import polars as pl
 
     columns: dict[str, pl.DataType] = {
@@ -93,23 +94,36 @@ def answer_schema() -> pl.Schema:
         "loglik": pl.Float64(),
         "tokens": pl.Int32(),
         "response": pl.String(),
+        "stage": pl.Int32(),
+        "place": pl.Int32(),
     }
     return pl.Schema(columns)
 
 
-def answer_rows(asks: Sequence[Ask], answers: Sequence[Answer]) -> pl.DataFrame:
-    """One row an attempt, earlier attempts first."""
+def rows_of(ask: Ask, answer: Answer, at: tuple[int, int], first_attempt: int = 0) -> list[Row]:
+    """One row an attempt, earlier attempts first; `at` is stage and place of the ask."""
+    facets = json.dumps(dict(ask.facets), sort_keys=True)
+    return [
+        (
+            *ask.key, ask.kind, ask.to, facets, n,
+            a.status, a.rating, a.mass, a.loglik, a.tokens, _storable(a.response), *at,
+        )
+        for n, a in enumerate([*answer.earlier, answer], start=first_attempt)
+    ]  # fmt: skip
+
+
+def answer_frame(rows: Sequence[Row]) -> pl.DataFrame:
     import polars as pl
 
-    rows = [
-        (
-            *ask.key, ask.kind, ask.to, json.dumps(dict(ask.facets), sort_keys=True), n,
-            a.status, a.rating, a.mass, a.loglik, a.tokens, _storable(a.response),
-        )
-        for ask, answer in zip(asks, answers, strict=True)
-        for n, a in enumerate([*answer.earlier, answer])
-    ]  # fmt: skip
     return pl.DataFrame(rows, schema=answer_schema(), orient="row")
+
+
+def in_order(answers: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the order asked, whatever the order of arrival; without such columns as stored."""
+    if "place" not in answers.columns:
+        return answers
+    order = ("stage", "place", "attempt")
+    return answers.sort(order, nulls_last=False, maintain_order=True)
 
 
 def final(answers: pl.DataFrame, part: str | None = None) -> pl.DataFrame:

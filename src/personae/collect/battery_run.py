@@ -1,46 +1,35 @@
 """Run a battery: ask stage by stage, store, resume, and turn the answers into findings.
 
 A stage's asks may depend on the answers before it (a judge reads what was written, a second turn
-follows a first). Stages are cut into shards by position; a shard is stored whole or not at all,
-so a resumed run asks exactly what an unbroken one would have asked.
+follows a first); how a stage is asked and stored is in `personae.collect.answering`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from itertools import groupby
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from personae import __version__
-from personae.collect.asks import Ask, Kind, Stage, answer_rows, answer_schema
+from personae.collect.answering import Respondents, answer_stage
+from personae.collect.asks import Ask, Stage, answer_schema, in_order
 from personae.collect.folder import RunFolder, free_name, refuse
 from personae.collect.manifest import now, versions
 from personae.collect.schemas import check_schema, stored_fields
 from personae.errors import PersonaeError
 from personae.findings import Finding
-from personae.models.protocol import (
-    Answer,
-    Batch,
-    BatchModel,
-    ModelCard,
-    RatingRequest,
-    Respondent,
-)
+from personae.models.protocol import ModelCard, Respondent
 
 if TYPE_CHECKING:
     import polars as pl
 
 SCHEMA = 1
-SHARD = 64
 Options = Mapping[str, Any]
 Progress = Callable[[int, int], None]
-NamedShard = tuple[str, list[Ask]]
 
 
 class Battery(Protocol):
@@ -154,7 +143,7 @@ class BatteryRun(RunFolder):
     @cached_property
     def answers(self) -> pl.DataFrame:
         """Every attempt of every ask (columns: `answer_schema`)."""
-        return self.read_shards(answer_schema())
+        return in_order(self.read_shards(answer_schema()))
 
 
 def run_battery(
@@ -178,54 +167,39 @@ def run_battery(
         on_progress: called with (answers there, answers wanted so far); later stages add to the
             second number when they are reached.
     """
-    chosen = _options(battery, options or {})
+    chosen = checked_options(battery, options or {})
     manifest = BatteryManifest(
         battery.name, battery.version, model.card, None if judge is None else judge.card,
         chosen, seed, now(), command, versions(),
     )  # fmt: skip
     run = _open_or_create(path, manifest, fresh=fresh)
     report = on_progress or (lambda done, total: None)
+    who = Respondents(model, judge)
     with run.writing():
         run.set_damaged_aside()
-        wanted = 0
-        for number, stage in enumerate(battery.stages(chosen, _kinds(model, judge))):
+        before = 0
+        for number, stage in enumerate(battery.stages(chosen, who.can)):
             asks = [ask.seeded(seed) for ask in stage(run.answers)]
             _check_names(asks, battery.name)
-            wanted += len(asks)
-            stored = run.stored()
-            shards = [(name, some) for name, some in _shards(number, asks) if name not in stored]
-            count = _Count(wanted - sum(len(some) for _, some in shards), wanted, report)
-            for name, some, answers in _answered(shards, model, judge, count):
-                run.write_shard(name, answer_rows(some, answers))
+            tick = partial(_tell, report, before, before + len(asks))
+            answer_stage(run, number, asks, who, tick)
+            before += len(asks)
             run.__dict__.pop("answers", None)
     run.write_findings(battery.findings(run.answers, chosen))
     return run
 
 
-class _Count:
-    """Answers there of answers wanted, told to whoever shows progress."""
-
-    def __init__(self, done: int, wanted: int, report: Progress) -> None:
-        self._done, self._wanted, self._report = done, wanted, report
-        self(0)
-
-    def __call__(self, more: int) -> None:
-        self._done += more
-        self._report(self._done, self._wanted)
+def _tell(report: Progress, before: int, wanted: int, done: int) -> None:
+    report(before + done, wanted)
 
 
-def _options(battery: Battery, given: Options) -> dict[str, Any]:
+def checked_options(battery: Battery, given: Options) -> dict[str, Any]:
     unknown = sorted(set(given) - set(battery.defaults))
     if unknown:
         raise PersonaeError(
             f"{battery.name} has no option {unknown[0]!r}; there are: {', '.join(battery.defaults)}"
         )
     return dict(battery.defaults) | dict(given)
-
-
-def _kinds(model: Respondent, judge: Respondent | None) -> frozenset[str]:
-    """What can be asked; "judge" stands for a judge being there."""
-    return model.can | ({"judge"} if judge is not None else set())
 
 
 def _open_or_create(path: Path, manifest: BatteryManifest, *, fresh: bool) -> BatteryRun:
@@ -237,62 +211,6 @@ def _open_or_create(path: Path, manifest: BatteryManifest, *, fresh: bool) -> Ba
     if run.manifest.identity_hash != manifest.identity_hash:
         refuse(path, run.manifest.identity, manifest.identity)
     return run
-
-
-def _shards(stage: int, asks: Sequence[Ask]) -> Iterator[NamedShard]:
-    """Runs of at most `SHARD` asks of one kind and one addressee, named by their place."""
-    number = 0
-    for _, group in groupby(asks, key=lambda ask: (ask.kind, ask.to)):
-        members = list(group)
-        for start in range(0, len(members), SHARD):
-            yield f"stage-{stage:02d}-{number:05d}", members[start : start + SHARD]
-            number += 1
-
-
-def _answered(
-    shards: Sequence[NamedShard],
-    model: Respondent,
-    judge: Respondent | None,
-    tick: Callable[[int], None],
-) -> Iterator[tuple[str, list[Ask], list[Answer]]]:
-    """Each shard with its answers; `tick` hears of answers as they come."""
-    alone = list(shards)
-    if isinstance(model, BatchModel):
-        alone = [s for s in shards if s[1][0].to != "model"]
-        shared = [s for s in shards if s[1][0].to == "model"]
-        # Workers hold local weights, whose ratings are exact: no temperature.
-        batches = (Batch(name, tuple(ask.request for ask in asks)) for name, asks in shared)
-        with closing(model.batches(batches)) as found:
-            for index, answers in found:
-                tick(len(answers))
-                yield (*shared[index], answers)
-    for name, asks in alone:
-        answers = []
-        for answer in _answers(asks, model, judge):
-            answers.append(answer)
-            tick(1)
-        yield name, asks, answers
-
-
-def _answers(asks: Sequence[Ask], model: Respondent, judge: Respondent | None) -> Iterator[Answer]:
-    """Answers to asks of one kind and one addressee, in order."""
-    kind: Kind = asks[0].kind
-    who = model if asks[0].to == "model" else judge
-    if who is None:
-        raise PersonaeError("this step needs a judge: name one with --judge MODEL")
-    requests: list[Any] = [ask.request for ask in asks]
-    if kind == "rate":
-        return rate(who, requests, temperature=1.0 if asks[0].to == "model" else 0.0)
-    if kind == "choose":
-        return who.choose(requests)
-    return who.write(requests) if kind == "write" else who.score(requests)
-
-
-def rate(
-    who: Respondent, requests: Sequence[RatingRequest], *, temperature: float
-) -> Iterator[Answer]:
-    """Exact ratings where the respondent gives them, else one sampled at `temperature`."""
-    return who.rate(requests, None if getattr(who, "exact", True) else temperature)
 
 
 def _check_names(asks: Sequence[Ask], battery: str) -> None:

@@ -9,6 +9,7 @@ from personae.models.prices import Prices, token_range
 
 # Tokens of one sampled answer: a bare number, or up to the limit of `HostedSettings`.
 ANSWER_TOKENS = (1, 32)
+SECONDS_A_CALL = 1.0  # what a dry run takes a call to last
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,23 @@ Hosted models are asked cell by cell in any order, so that nothing paid for is l
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from personae.collect.assemble import response_schema
 from personae.collect.folder import free_name, refuse
 from personae.collect.manifest import Manifest
 from personae.collect.plan import Cell, CellKey, Plan
 from personae.collect.store import Run
+from personae.collect.streaming import Parts, Row, drain
 from personae.models.protocol import Answer, Batch, BatchModel, RatingModel, StreamingModel
 
 if TYPE_CHECKING:
     import polars as pl
 
 Progress = Callable[[int, int], None]
-Row = tuple[Any, ...]
-FLUSH_SECONDS = 3.0
 
 
 def open_or_create(path: Path, manifest: Manifest, *, fresh: bool = False) -> Run:
@@ -109,26 +107,17 @@ def _collect_cells(
     pending = [c for c in plan.cells if not tried.get(c.key, (0, False))[1]]
     done = plan.total - len(pending)
     report(done, plan.total)
-    parts = _Parts(run)
     answers = model.stream((plan.request(cell) for cell in pending), temperature)
 
-    def take() -> None:
+    def take(index: int, answer: Answer) -> None:
         nonlocal done
-        for index, answer in answers:
-            cell = pending[index]
-            parts.add(cell, tried.get(cell.key, (0, False))[0], answer)
-            done += answer.status != "transport_error"
-            report(done, plan.total)
+        cell = pending[index]
+        parts.add(rows_of(cell, answer, tried.get(cell.key, (0, False))[0]))
+        done += answer.status != "transport_error"
+        report(done, plan.total)
 
-    try:
-        take()
-    except KeyboardInterrupt:
-        # What is under way is paid for already; a second interrupt does not wait for it.
-        answers.stop()
-        take()
-        raise
-    finally:
-        parts.flush()
+    with Parts(run, "part", lambda name, rows: run.append(name, _frame(rows))) as parts:
+        drain(answers, take)
 
 
 def unfinished(run: Run, plan: Plan) -> int:
@@ -147,29 +136,6 @@ def _attempts(responses: pl.DataFrame) -> dict[CellKey, tuple[int, bool]]:
     return {tuple(row[:4]): (row[4], row[5]) for row in cells.iter_rows()}
 
 
-class _Parts:
-    """Rows on their way to disk, a file every `FLUSH_SECONDS`."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.rows: list[Row] = []
-        self.written = time.monotonic()
-        numbers = (f.stem.removeprefix("part-") for f in run.responses_dir.glob("part-*.*"))
-        self.number = 1 + max((int(n) for n in numbers if n.isdecimal()), default=-1)
-
-    def add(self, cell: Cell, first_attempt: int, answer: Answer) -> None:
-        self.rows += rows_of(cell, answer, first_attempt)
-        if time.monotonic() - self.written > FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        if self.rows:
-            self.run.append(f"part-{self.number:06d}", _frame(self.rows))
-            self.number += 1
-            self.rows = []
-        self.written = time.monotonic()
-
-
 def to_rows(cells: Sequence[Cell], answers: Sequence[Answer]) -> pl.DataFrame:
     """One row an attempt: an answer's earlier attempts come before it."""
     pairs = zip(cells, answers, strict=True)
@@ -183,7 +149,7 @@ def rows_of(cell: Cell, answer: Answer, first_attempt: int = 0) -> list[Row]:
     ]
 
 
-def _frame(rows: list[Row]) -> pl.DataFrame:
+def _frame(rows: Sequence[Row]) -> pl.DataFrame:
     import polars as pl
 
     return pl.DataFrame(rows, schema=response_schema(), orient="row")

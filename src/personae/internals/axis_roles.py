@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from personae.collect.battery_run import rate
+from personae.collect.answering import rate
 from personae.errors import PersonaeError
 from personae.internals.activations import collect, passage
 from personae.internals.axis_data import (

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from personae.collect.battery_run import rate
+from personae.collect.answering import rate
 from personae.errors import PersonaeError
 from personae.internals.traits import Pole, Trait
 from personae.judging.calls import judge_request, judge_score

@@ -18,7 +18,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from importlib import metadata
 from logging import ERROR, getLogger
 from pathlib import Path
@@ -26,29 +25,19 @@ from typing import TYPE_CHECKING, Any
 
 from personae.errors import PersonaeError
 from personae.models.protocol import ModelCard
+from personae.models.source import (
+    Source,
+    declared_base,
+    first_line,
+    is_downloaded,
+    resolve,
+    safe_weights,
+    unreachable,
+)
 from personae.models.weights import sha256_of
 
 if TYPE_CHECKING:
     from personae.models.local import LocalModel
-
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model's parts are.
-
-    Args:
-        base: folder or Hugging Face id, as transformers wants it.
-        gguf: name of the GGUF file inside `base`, if it is one.
-        adapter: folder of a PEFT adapter, if there is one.
-        revision: hash of the base's weights; empty for an id (the hub's commit is the revision).
-    """
-
-    base: str
-    gguf: str = ""
-    adapter: Path | None = None
-    revision: str = ""
 
 
 def load_model(
@@ -99,7 +88,7 @@ def _on_device(model: Any, device: str) -> Any:
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as why:  # the second: torch without CUDA
-        raise PersonaeError(f"cannot use device {device!r}: {_first_line(why)}") from None
+        raise PersonaeError(f"cannot use device {device!r}: {first_line(why)}") from None
 
 
 def idle_cores(most: int) -> int:
@@ -157,119 +146,6 @@ def _dtype(name: str, device: str) -> Any:
         raise PersonaeError(f"no dtype {name!r}; there are: auto, {', '.join(known)}") from None
 
 
-def resolve(spec: str) -> Source:
-    """Find the parts of a model that a user named.
-
-    Raises:
-        PersonaeError: no such file, pickled weights, or an adapter without its base.
-    """
-    if "+" in spec and not Path(spec).expanduser().exists():
-        base, _, adapter = spec.partition("+")
-        folder = adapter_folder(adapter)
-        _check_base_name(base, folder)
-        source = _resolve_base(base)
-        if source.adapter is not None:
-            raise PersonaeError(
-                f"{base} is an adapter itself; train it further (personae train --base {base}), "
-                "the adapter that comes out holds both"
-            )
-        return replace(source, adapter=folder)
-    path = Path(spec).expanduser()
-    if (path / "adapter_config.json").is_file():
-        return _withdeclared_base(path)
-    return _resolve_base(spec)
-
-
-def _resolve_base(spec: str) -> Source:
-    from personae.models import embedded
-
-    if spec == embedded.ACTOR:
-        return replace(_resolve_base(embedded.NAME), adapter=embedded.ACTOR_FOLDER)
-    if spec == embedded.NAME:
-        folder, digest = embedded.folder()
-        return Source(str(folder), revision=digest)
-    path = Path(spec).expanduser()
-    if path.is_file():
-        if path.suffix != ".gguf":
-            raise PersonaeError(f"{path}: a model file must be GGUF; otherwise name its folder")
-        return Source(str(path.parent), gguf=path.name, revision=sha256_of([path]))
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise PersonaeError(f"{path}: no config.json, so this is not a model's folder")
-        return Source(str(path), revision=sha256_of(safe_weights(path)))
-    if spec.startswith((".", "/", "~")) or spec.count("/") > 1 or not spec.strip():
-        raise PersonaeError(f"no model file or folder {spec!r}")
-    return Source(spec)
-
-
-def safe_weights(folder: Path) -> list[Path]:
-    """The safetensors files of a folder.
-
-    Raises:
-        PersonaeError: there are none; if there are pickles instead, the line says so.
-    """
-    if found := sorted(folder.glob("*.safetensors")):
-        return found
-    for pattern in PICKLES:
-        if pickled := sorted(folder.glob(pattern)):
-            raise PersonaeError(
-                f"{pickled[0]}: pickled weights can run code and are never loaded; "
-                "save the model as safetensors (save_pretrained does)"
-            )
-    raise PersonaeError(f"{folder}: no *.safetensors file with weights")
-
-
-def adapter_folder(name: str) -> Path:
-    """The folder of an adapter given as folder or Hugging Face id."""
-    path = Path(name).expanduser()
-    if not path.is_dir():
-        if name.count("/") != 1 or name.startswith((".", "~", "/")):  # no Hugging Face id
-            raise PersonaeError(f"no adapter folder {name!r}")
-        path = _download_adapter(name)
-    if not (path / "adapter_config.json").is_file():
-        raise PersonaeError(f"{name}: no adapter_config.json, so this is not a PEFT adapter")
-    safe_weights(path)
-    return path
-
-
-def _download_adapter(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        files = ["adapter_config.json", "adapter_model.safetensors"]
-        return Path(snapshot_download(name, allow_patterns=files))
-    except Exception as why:
-        raise _unreachable(name, why, "adapter") from None
-
-
-def declared_base(adapter: Path) -> str:
-    import json
-
-    try:
-        config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-        return str(config.get("base_model_name_or_path") or "")
-    except (ValueError, AttributeError):
-        raise PersonaeError(f"{adapter}/adapter_config.json is not valid JSON") from None
-
-
-def _withdeclared_base(adapter: Path) -> Source:
-    base = declared_base(adapter)
-    mend = f"name it: BASE+{adapter}"
-    if not base:
-        raise PersonaeError(f"{adapter}: the adapter does not say what its base is; {mend}")
-    if base.startswith((".", "/", "~")) and not Path(base).expanduser().exists():
-        raise PersonaeError(f"{adapter}: its base {base!r} is not on this machine; {mend}")
-    return replace(_resolve_base(base), adapter=adapter_folder(str(adapter)))
-
-
-def _check_base_name(base: str, adapter: Path) -> None:
-    """Two different Hugging Face ids are two different models, whatever their shapes."""
-    declared = declared_base(adapter)
-    ids = [n for n in (base, declared) if n.count("/") == 1 and not Path(n).exists()]
-    if len(ids) == 2 and ids[0].lower() != ids[1].lower():
-        raise PersonaeError(f"{adapter}: an adapter for {declared}, not for {base}")
-
-
 def _load(spec: str, source: Source, dtype: Any, **where: Any) -> tuple[Any, Any]:
     """Model and tokenizer of a source; every failure as one line."""
     known = (OSError, ValueError, KeyError, RuntimeError, ImportError)
@@ -277,13 +153,13 @@ def _load(spec: str, source: Source, dtype: Any, **where: Any) -> tuple[Any, Any
         try:
             return _from_pretrained(source, dtype, local_files_only=True, **where)
         except known as why:
-            raise PersonaeError(f"cannot load {spec}: {_first_line(why)}") from None
+            raise PersonaeError(f"cannot load {spec}: {first_line(why)}") from None
     try:
-        if _is_downloaded(source.base):
+        if is_downloaded(source.base):
             return _from_pretrained(source, dtype, local_files_only=True, **where)
         return _from_pretrained(source, dtype, **where)
     except known as why:
-        raise _unreachable(source.base, why) from None
+        raise unreachable(source.base, why) from None
 
 
 def _from_pretrained(source: Source, dtype: Any, **where: Any) -> tuple[Any, Any]:
@@ -302,63 +178,6 @@ def _from_pretrained(source: Source, dtype: Any, **where: Any) -> tuple[Any, Any
     return model, tokenizer
 
 
-def _is_downloaded(name: str) -> bool:
-    """Whether an id is in the local hub cache, whole; if not, ask the hub for it once.
-
-    A first, single question gives a quick answer to a wrong name or a missing network, where
-    the download itself would try again and again.
-    """
-    from huggingface_hub import HfApi, snapshot_download
-
-    try:
-        files = ["*.json", "*.safetensors", "*.jinja", "tokenizer*"]
-        found = Path(snapshot_download(name, allow_patterns=files, local_files_only=True))
-    except OSError:
-        pass
-    else:
-        if (found / "config.json").exists() and any(found.glob("*.safetensors")):
-            return True
-    try:
-        HfApi().model_info(name, timeout=10)
-    except Exception as why:
-        raise _unreachable(name, why) from None
-    return False
-
-
-def _first_line(why: Exception) -> str:
-    return (str(why).strip().splitlines() or [type(why).__name__])[0][:200]
-
-
-def _unreachable(name: str, why: Exception, what: str = "model") -> PersonaeError:
-    """One line for an id that could not be loaded: no such model, pickles only, or no network."""
-    chain: list[BaseException] = [why]
-    while following := (chain[-1].__cause__ or chain[-1].__context__):
-        chain.append(following)
-    kinds = {type(link).__name__ for link in chain}
-    if kinds & {"RepositoryNotFoundError", "GatedRepoError", "HFValidationError"}:
-        return PersonaeError(
-            f"no {what} {name!r}: not a file or folder here, nor an open Hugging Face id "
-            f"(gated or private ones need a login){_weights_only(name)}"
-        )
-    if "safetensors" in str(why):
-        return PersonaeError(f"{name}: has no safetensors weights; pickled ones are never loaded")
-    offline = ("ConnectionError", "ConnectError", "OfflineModeIsEnabled", "LocalEntryNotFoundError")
-    if kinds & set(offline) or "connect" in str(why).lower():
-        give = "a folder or GGUF file, or 'smollm2' for the embedded model"
-        return PersonaeError(
-            f"no {what} {name!r} here, and the Hugging Face hub cannot be reached; "
-            f"give {give if what == 'model' else 'a folder'}{_weights_only(name)}"
-        )
-    return PersonaeError(f"cannot load {name!r}: {_first_line(why)}")
-
-
-def _weights_only(name: str) -> str:
-    """The end of the line for an id that a hosted model has, too ("google/gemma-3-1b-it")."""
-    from personae.models.opening import is_hosted
-
-    return "; local weights are needed here, a hosted model does not do" if is_hosted(name) else ""
-
-
 def apply_adapter(model: Any, adapter: Path) -> Any:
     """Merge an adapter into its base model.
 
@@ -373,7 +192,7 @@ def apply_adapter(model: Any, adapter: Path) -> Any:
         with _quiet():
             adapted = PeftModel.from_pretrained(model, str(adapter))
     except (RuntimeError, ValueError, KeyError, TypeError) as why:
-        detail = "shapes differ" if "size mismatch" in str(why) else _first_line(why)
+        detail = "shapes differ" if "size mismatch" in str(why) else first_line(why)
         raise PersonaeError(f"{misfit} ({detail})") from None
     (file,) = safe_weights(adapter)
     with safe_open(str(file), "pt") as stored, _quiet():

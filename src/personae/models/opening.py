@@ -9,6 +9,7 @@ from personae.errors import PersonaeError
 
 if TYPE_CHECKING:
     from personae.models.caller import HostedSettings
+    from personae.models.prices import Purse
     from personae.models.protocol import Respondent
 
 # First parts of Inspect ids. An organisation of this name on a hub would need a local folder.
@@ -26,9 +27,17 @@ def is_hosted(spec: str) -> bool:
 
 
 def hosted_settings(
-    spec: str, *, budget_usd: float | None = None, prices: Path | None = None, **settings: Any
+    spec: str,
+    *,
+    budget_usd: float | Purse | None = None,
+    prices: Path | None = None,
+    **settings: Any,
 ) -> HostedSettings:
     """Settings of a hosted model; a budget needs a price in the table.
+
+    Args:
+        budget_usd: dollars, or a purse that a second model (a judge) draws on too.
+        prices: a table of one's own. settings: other fields of `HostedSettings`.
 
     Raises:
         PersonaeError: missing extra, unknown parser, or a budget for a model without a price.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,21 +89,40 @@ def token_range(text: str, messages: int = 1) -> tuple[int, int]:
     )
 
 
+@dataclass
+class Purse:
+    """Dollars that may be spent, and what was."""
+
+    usd: float
+    spent: float = 0.0
+    reserved: float = 0.0
+
+
 class Budget:
     """Dollars that may be spent. Every call is reserved at its most expensive before it is made,
     and settled at what it did cost, so that the sum never passes `usd`.
 
     Args:
-        usd: most to spend from now on.
+        usd: most to spend from now on; or a purse that the budgets of several models share.
         price: of the model asked.
     """
 
-    def __init__(self, usd: float, price: Price) -> None:
-        self.usd = usd
+    def __init__(self, usd: float | Purse, price: Price) -> None:
+        self.purse = usd if isinstance(usd, Purse) else Purse(usd)
         self.price = price
-        self.spent = 0.0
-        self.reserved = 0.0
         self._most_per_byte = 1 / BYTES_PER_TOKEN[0]
+
+    @property
+    def usd(self) -> float:
+        return self.purse.usd
+
+    @property
+    def spent(self) -> float:
+        return self.purse.spent
+
+    @property
+    def reserved(self) -> float:
+        return self.purse.reserved
 
     def reserve(self, text: str, messages: int, max_tokens: int) -> float | None:
         """Dollars set aside for one call, or None if it may not fit now."""
@@ -110,16 +130,16 @@ class Budget:
         most = self.price.of(size, max_tokens)
         if self.spent + self.reserved + most > self.usd:
             return None
-        self.reserved += most
+        self.purse.reserved += most
         return most
 
     def settle(self, reserved: float, text: str, tokens: tuple[int, int] | None) -> None:
         """Replace a reservation by the call's true cost; without a count, by all of it."""
-        self.reserved -= reserved
+        self.purse.reserved -= reserved
         if tokens is None:
-            self.spent += reserved
+            self.purse.spent += reserved
             return
-        self.spent += self.price.of(*tokens)
+        self.purse.spent += self.price.of(*tokens)
         per_byte = tokens[0] / max(1, len(text.encode()))
         self._most_per_byte = max(self._most_per_byte, per_byte)
 

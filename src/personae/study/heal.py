@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from personae.errors import PersonaeError
-from personae.models.loading import declared_base, resolve
+from personae.models.source import declared_base, resolve
 from personae.report.blocks import Figure, Figures, Section, Table
 from personae.report.data import ReportData
 from personae.report.plots import Curve, lines

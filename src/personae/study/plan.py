@@ -17,7 +17,7 @@ from pathlib import Path
 
 from personae.errors import PersonaeError
 from personae.files import read_bytes
-from personae.models.loading import declared_base, resolve
+from personae.models.source import declared_base, resolve
 from personae.models.weights import sha256_of
 from personae.study.spec import BASE, Arm, Intervene, Study
 from personae.training.defences import load_defences

@@ -137,7 +137,7 @@ def _revision(model: str) -> str:
     """What tells a model's weights apart, without loading them."""
     if not model:
         return ""
-    from personae.models.loading import resolve, safe_weights
+    from personae.models.source import resolve, safe_weights
     from personae.models.weights import sha256_of
 
     source = resolve(model)

@@ -46,7 +46,8 @@ def unmerged(spec: str, *, device: str | None = None, threads: int | None = None
     Raises:
         PersonaeError: no adapter.
     """
-    from personae.models.loading import declared_base, load_model, resolve
+    from personae.models.loading import load_model
+    from personae.models.source import declared_base, resolve
     from personae.training.adapters import take_up
 
     adapter = resolve(spec).adapter

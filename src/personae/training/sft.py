@@ -259,7 +259,8 @@ def _trainee(
     base: str, recipe: Recipe, seed: int, threads: int | None, device: str | None
 ) -> tuple[Any, Chat, str, str]:
     """The model to train, its chat, its revision, and the name of the base below its adapter."""
-    from personae.models.loading import declared_base, load_model, resolve
+    from personae.models.loading import load_model
+    from personae.models.source import declared_base, resolve
     from personae.training.adapters import attach, take_up
 
     adapter = resolve(base).adapter
