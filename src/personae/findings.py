@@ -6,16 +6,20 @@ the field's standard name; `scope` says what it is over: `overall`, a subscale, 
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from personae.errors import PersonaeError
+
 if TYPE_CHECKING:
     import polars as pl
 
 SCHEMA = 1
+VERSION_KEY = "personae_schema"
 
 
 @dataclass(frozen=True)
@@ -70,10 +74,27 @@ def to_table(findings: Iterable[Finding]) -> pl.DataFrame:
     return pl.DataFrame([asdict(f) for f in findings], schema=schema, orient="row")
 
 
+def findings_file(findings: Iterable[Finding]) -> bytes:
+    """The content of a `findings.parquet`; its metadata names the version of the columns."""
+    buffer = io.BytesIO()
+    to_table(findings).write_parquet(buffer, metadata={VERSION_KEY: str(SCHEMA)})
+    return buffer.getvalue()
+
+
 def read_findings(path: Path) -> list[Finding]:
-    """The findings of a file; columns that a later version added are left out."""
+    """The findings of a file; columns that a later version added are left out.
+
+    Raises:
+        PersonaeError: written by a newer personae whose findings mean something else.
+    """
     import polars as pl
 
+    found = pl.read_parquet_metadata(path).get(VERSION_KEY, str(SCHEMA))
+    if found.isdecimal() and int(found) > SCHEMA:
+        raise PersonaeError(
+            f"{path}: findings of schema {found}, written by a newer personae (this one reads "
+            f"{SCHEMA}); upgrade with: pip install --upgrade personae"
+        )
     table = pl.read_parquet(path)
     known = [f.name for f in fields(Finding) if f.name in table.columns]
     return [Finding(**row) for row in table.select(known).iter_rows(named=True)]

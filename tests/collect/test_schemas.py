@@ -13,8 +13,10 @@ import pytest
 
 from personae import api
 from personae.batteries import moral
+from personae.collect import manifest
 from personae.collect.store import Run
 from personae.errors import PersonaeError
+from personae.findings import VERSION_KEY
 
 WRITTEN = Path(__file__).parents[1] / "data" / "run-schema-1"
 
@@ -58,6 +60,42 @@ def test_a_newer_schema_says_upgrade_and_a_broken_one_says_damaged(old: Path) ->
         edit(old, schema=broken)
         with pytest.raises(PersonaeError, match=r"damaged \(schema"):
             api.load_run(old)
+
+
+def test_a_step_takes_an_old_manifest_to_the_next_version(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if version 2 had called the seed otherwise, and version 3 counted it from 1."""
+    wanted = api.load_run(old).manifest
+
+    def renamed(data: dict[str, Any]) -> dict[str, Any]:
+        return {k if k != "layout" else "wording": v for k, v in data.items()}
+
+    def back(data: dict[str, Any]) -> dict[str, Any]:
+        assert data["schema"] == 2
+        return {k if k != "wording" else "layout": v for k, v in data.items()}
+
+    monkeypatch.setattr(manifest, "SCHEMA", 3)
+    monkeypatch.setattr(manifest, "STEPS", {1: renamed, 2: back})
+    found = api.load_run(old).manifest
+    assert found.schema == 3
+    assert found.identity_hash == wanted.identity_hash
+    assert json.loads((old / "manifest.json").read_text("utf-8"))["schema"] == 1
+    edit(old, schema=4)
+    with pytest.raises(PersonaeError, match=r"newer personae .*this one reads 3"):
+        api.load_run(old)
+
+
+def test_findings_say_their_version_and_a_newer_one_is_refused(old: Path) -> None:
+    run = api.load_run(old)
+    found = run.findings()
+    run.write_findings(found)
+    file = old / "findings.parquet"
+    assert pl.read_parquet_metadata(file)[VERSION_KEY] == "1"
+    assert str(run.findings()) == str(found)
+    pl.read_parquet(file).write_parquet(file, metadata={VERSION_KEY: "2"})
+    with pytest.raises(PersonaeError, match=r"schema 2, written by a newer personae"):
+        run.findings()
 
 
 def test_findings_with_columns_of_a_later_version_are_read(old: Path) -> None:

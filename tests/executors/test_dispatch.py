@@ -134,7 +134,7 @@ def test_a_pool_writes_what_one_process_writes(
         shared = run_with(tmp_path / "shared", plan, pool)
     assert shared.responses.equals(alone.responses)
     assert all(slot.closed for slot in slots)
-    for file in (tmp_path / "alone" / "responses").iterdir():
+    for file in (tmp_path / "alone" / "responses").glob("*.parquet"):
         assert file.read_bytes() == (shared.responses_dir / file.name).read_bytes()
 
 

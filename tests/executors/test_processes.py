@@ -89,7 +89,7 @@ def test_a_shard_that_kills_its_workers_ends_in_one_line(tmp_path: Path, plan: P
 def test_a_full_disk_keeps_what_is_there_and_resumes(tmp_path: Path, plan: Plan) -> None:
     alone = run_with(tmp_path / "alone", plan, Planted())
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    sizes = [f.stat().st_size for f in (tmp_path / "alone" / "responses").iterdir()]
+    sizes = [f.stat().st_size for f in (tmp_path / "alone" / "responses").glob("*.parquet")]
     with WorkerPool(slots(2)) as pool:
         run = open_or_create(tmp_path / "full", Manifest.of_plan(plan, pool.card))
         try:  # room for the small shard of "self", not for those of four personas

@@ -27,7 +27,6 @@ from personae.collect.answering import SHARD, Respondents, rate, stream_asks
 from personae.collect.asks import (
     KEY,
     Ask,
-    Row,
     answer_frame,
     answer_schema,
     final,
@@ -38,6 +37,7 @@ from personae.collect.battery_run import BatteryRun
 from personae.collect.export import write_csv
 from personae.collect.folder import RunFolder, write_atomic
 from personae.collect.manifest import now, versions
+from personae.collect.streaming import Parts
 from personae.errors import PersonaeError
 from personae.files import FORMULA, one_line, read_text
 from personae.findings import Finding
@@ -163,21 +163,19 @@ def _ask(
     replied = have.filter(have["status"] != "transport_error")
     keys = set(replied.select(KEY).rows())
     wanted = [(place, ask) for place, ask in seeded if ask.key not in keys]
-    done, number = len(asks) - len(wanted), len(folder.stored())
+    done = len(asks) - len(wanted)
     report(done, len(asks))
-    for start in range(0, len(wanted), SHARD):
-        shard, rows = wanted[start : start + SHARD], list[Row]()
-        try:
+    with Parts(
+        folder, "judge", lambda name, rows: folder.write_shard(name, answer_frame(rows))
+    ) as parts:
+        for start in range(0, len(wanted), SHARD):
+            shard = wanted[start : start + SHARD]
             requests: list[Any] = [ask.request for _, ask in shard]
             replies = rate(judge, requests, temperature=0.0)
             for (place, ask), answer in zip(shard, replies, strict=True):
-                rows += rows_of(ask, answer, (0, place))
+                parts.add(rows_of(ask, answer, (0, place)))
                 done += 1
                 report(done, len(asks))
-        finally:
-            if rows:
-                folder.write_shard(f"judge-{number:05d}", answer_frame(rows))
-                number += 1
 
 
 def _tell(report: Progress, wanted: int, done: int) -> None:

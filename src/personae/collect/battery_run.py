@@ -19,7 +19,7 @@ from personae.collect.answering import Respondents, answer_stage
 from personae.collect.asks import Ask, Stage, answer_schema, in_order
 from personae.collect.folder import RunFolder, free_name, refuse
 from personae.collect.manifest import now, versions
-from personae.collect.schemas import check_schema, stored_fields
+from personae.collect.schemas import Step, stored_fields, upgraded
 from personae.errors import PersonaeError
 from personae.findings import Finding
 from personae.models.protocol import ModelCard, Respondent
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SCHEMA = 1
+STEPS: dict[int, Step] = {}  # see schemas.py
 Options = Mapping[str, Any]
 Progress = Callable[[int, int], None]
 
@@ -96,7 +97,7 @@ class BatteryManifest:
     def from_json(cls, data: dict[str, Any], where: Path) -> BatteryManifest:
         if data.get("kind") != "battery":
             raise PersonaeError(f"{where}: this run is no battery but {data.get('kind')!r}")
-        check_schema(data.get("schema"), SCHEMA, where)
+        data = upgraded(data, SCHEMA, STEPS, where)
         try:
             fields = stored_fields(cls, data)
             fields["model"] = ModelCard(**data["model"])

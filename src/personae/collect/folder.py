@@ -2,12 +2,15 @@
 
 Response files are written once, whole, and never changed: a file is first written beside its
 place, flushed to disk and then renamed, so that a kill at any moment leaves either all of a shard
-or nothing. Resuming is reading which shards are there.
+or nothing. Resuming is reading which shards are there. What each must hash to stands in
+`responses/checksums.sha256` (a line is there before its file), so that a byte that changed later
+is an error and never a number.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -17,13 +20,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from personae.errors import PersonaeError
-from personae.findings import Finding, read_findings, to_table
+from personae.findings import Finding, findings_file, read_findings
 
 if TYPE_CHECKING:
     import polars as pl
 
+CHECKSUMS = "checksums.sha256"
 PIECE = 2_000_000  # rows
 FILES = 100  # read together: most are small
+MEND = "delete it and run the audit again to ask only what is missing"
 
 
 class RunFolder:
@@ -31,6 +36,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._sound: set[tuple[str, int, int]] = set()  # name, size, time of files looked at
 
     # --- manifest --------------------------------------------------------------------------
     def write_manifest(self, manifest: dict[str, Any]) -> None:
@@ -79,19 +85,25 @@ class RunFolder:
 
     def stored(self) -> set[str]:
         """Names of the shards that are complete on disk."""
-        return {p.stem for p in self.responses_dir.glob("*.parquet") if _readable(p)}
+        return {p.stem for p in self._sound_files()}
 
     def set_damaged_aside(self) -> None:
         """Rename files that cannot be read, so that what they held is asked again."""
+        sound = set(self._sound_files())
         for file in self.responses_dir.glob("*.parquet"):
-            if not _readable(file):
+            if file not in sound:
                 file.rename(file.with_suffix(".damaged"))
 
     def write_shard(self, name: str, rows: pl.DataFrame) -> None:
         """Store one shard, whole or not at all."""
         buffer = io.BytesIO()
         rows.write_parquet(buffer)
-        write_atomic(self.responses_dir / f"{name}.parquet", buffer.getvalue())
+        content = buffer.getvalue()
+        file = self.responses_dir / f"{name}.parquet"
+        _append_line(
+            self.responses_dir / CHECKSUMS, f"{hashlib.sha256(content).hexdigest()}  {file.name}"
+        )
+        write_atomic(file, content)
 
     def read_shards(self, schema: pl.Schema) -> pl.DataFrame:
         """All stored rows, in the order of the files' names."""
@@ -100,7 +112,8 @@ class RunFolder:
         files = self._shard_files()
         if not files:
             return pl.DataFrame(schema=schema)
-        return pl.concat([pl.read_parquet(f) for f in files], how="diagonal")
+        with _damage(self.responses_dir):
+            return pl.concat([pl.read_parquet(f) for f in files], how="diagonal")
 
     def pieces(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The same rows a piece at a time, for what does not fit into memory."""
@@ -113,31 +126,50 @@ class RunFolder:
             return int(rows(some).select(pl.len()).collect().item())
 
         files = self._shard_files()
-        for first in range(0, len(files), FILES):
-            some = files[first : first + FILES]
-            if length(some) <= PIECE:
-                yield rows(some).collect()
-                continue
-            for file in some:  # one at a time: a slice of many is slow
-                for start in range(0, length([file]), PIECE):
-                    yield rows([file]).slice(start, PIECE).collect()
+        with _damage(self.responses_dir):
+            for first in range(0, len(files), FILES):
+                some = files[first : first + FILES]
+                if length(some) <= PIECE:
+                    yield rows(some).collect()
+                    continue
+                for file in some:  # one at a time: a slice of many is slow
+                    for start in range(0, length([file]), PIECE):
+                        yield rows([file]).slice(start, PIECE).collect()
 
     def _shard_files(self) -> list[Path]:
         """The files with responses. Raises PersonaeError where one is damaged."""
         files = sorted(self.responses_dir.glob("*.parquet"))
-        broken = [f.name for f in files if not _readable(f)]
-        if broken:
-            raise PersonaeError(
-                f"{self.responses_dir / broken[0]}: damaged; delete it and run the audit again "
-                "to ask only what is missing"
-            )
+        sound = set(self._sound_files())
+        if broken := [f for f in files if f not in sound]:
+            raise PersonaeError(f"{broken[0]}: damaged; {MEND}")
         return files
+
+    def _sound_files(self) -> list[Path]:
+        """The files that are whole and hold what was written."""
+        hashes = _checksums(self.responses_dir / CHECKSUMS)
+        return [
+            f for f in self.responses_dir.glob("*.parquet") if self._is_sound(f, hashes.get(f.name))
+        ]
+
+    def _is_sound(self, file: Path, wanted: str | None) -> bool:
+        """Runs of earlier versions have no checksums: then only cut files are found."""
+        if wanted is None:
+            return _whole(file)
+        try:
+            status = file.stat()
+            key = (file.name, status.st_size, status.st_mtime_ns)
+            if key not in self._sound:
+                with file.open("rb") as content:
+                    if hashlib.file_digest(content, "sha256").hexdigest() != wanted:
+                        return False
+                self._sound.add(key)
+            return True
+        except OSError:
+            return False
 
     # --- findings --------------------------------------------------------------------------
     def write_findings(self, findings: Iterable[Finding]) -> None:
-        buffer = io.BytesIO()
-        to_table(findings).write_parquet(buffer)
-        write_atomic(self.path / "findings.parquet", buffer.getvalue())
+        write_atomic(self.path / "findings.parquet", findings_file(findings))
 
     def findings(self) -> list[Finding]:
         file = self.path / "findings.parquet"
@@ -148,8 +180,12 @@ class RunFolder:
             )
         try:
             return read_findings(file)
-        except Exception as error:
-            reason = str(error).splitlines()[0]
+        except PersonaeError:
+            raise
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise PersonaeError(f"{file}: damaged ({reason}); run the audit again") from None
 
 
@@ -198,7 +234,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
         raise PersonaeError(f"{path}: cannot write ({error.strerror or error})") from None
 
 
-def _readable(path: Path) -> bool:
+def _whole(path: Path) -> bool:
     """Parquet ends with its magic number: a cheap check against files cut short by others."""
     try:
         with path.open("rb") as file:
@@ -207,3 +243,38 @@ def _readable(path: Path) -> bool:
             return head == b"PAR1" == file.read(4)
     except OSError:
         return False
+
+
+def _checksums(path: Path) -> dict[str, str]:
+    """Hash by file name, the last one told; a line cut by a kill stands for no file."""
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    pairs = (line.split("  ", 1) for line in lines if "  " in line)
+    return {name: digest for digest, name in pairs if len(digest) == 64}
+
+
+def _append_line(path: Path, line: str) -> None:
+    """Add a line and flush it to disk; one that a kill cut short is closed first."""
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"
+            file.write(f"{line}\n".encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def _damage(folder: Path) -> Iterator[None]:
+    """What polars says of a file that it cannot read, in one line with the mend."""
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise PersonaeError(f"{folder}: a file is damaged ({reason}); {MEND}") from None

@@ -19,7 +19,7 @@ from typing import Any
 from personae import __version__
 from personae.cast.model import Cast
 from personae.collect.plan import Plan
-from personae.collect.schemas import check_schema, stored_fields
+from personae.collect.schemas import Step, stored_fields, upgraded
 from personae.errors import PersonaeError
 from personae.instruments import canonical_wording
 from personae.instruments.model import Instrument
@@ -27,6 +27,7 @@ from personae.models.protocol import ModelCard
 from personae.prompts import LAYOUTS, layout_hash
 
 SCHEMA = 1
+STEPS: dict[int, Step] = {}  # see schemas.py
 LIBRARIES = ("numpy", "polars", "torch", "transformers", "peft", "inspect-ai")
 
 
@@ -135,7 +136,7 @@ class Manifest:
 
     @classmethod
     def from_json(cls, data: dict[str, Any], where: Path) -> Manifest:
-        check_schema(data.get("schema"), SCHEMA, where)
+        data = upgraded(data, SCHEMA, STEPS, where)
         try:
             fields = stored_fields(cls, data)
             fields["model"] = ModelCard(**data["model"])

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from personae.collect.folder import write_atomic
 from personae.errors import PersonaeError
 from personae.files import read_document
-from personae.findings import Finding, json_number, to_table
+from personae.findings import Finding, findings_file, json_number
 
 STEPS = ("train", "diff", "test", "predict", "reroute", "narrow")
 MAX_BYTES = 64 * 2**20
@@ -33,11 +34,9 @@ def write_step(
         part = folder / f"{step}.json.part"
         part.write_text(json.dumps(whole, indent=1, allow_nan=False) + "\n", "utf-8")
         part.replace(folder / f"{step}.json")
-        table = to_table(all_findings(folder))
-        table.write_parquet(folder / "findings.parquet.part")
-        (folder / "findings.parquet.part").replace(folder / "findings.parquet")
     except OSError as why:
         raise PersonaeError(f"{folder}: cannot be written ({why.strerror or why})") from None
+    write_atomic(folder / "findings.parquet", findings_file(all_findings(folder)))
     found: dict[str, Any] = whole
     return found
 

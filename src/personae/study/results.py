@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from personae.collect.folder import write_atomic
-from personae.findings import SCHEMA, to_table
+from personae.findings import SCHEMA, findings_file
 from personae.study.contrasts import ALL, OUT, PRIMARY, Row, references, rows
 from personae.study.execute import Failures
 from personae.study.outcomes import Outcome, read_outcome
@@ -95,9 +95,8 @@ def summarise(
     outcomes = [read_outcome(plan, cell) for cell in plan.cells]
     there = tuple(o for o in outcomes if o.units or o.ratings is not None)
     result = Result(plan, there, tuple(rows(plan, there)) if there else (), failures.cells)
-    buffer = io.BytesIO()
-    to_table([row.finding for row in result.rows]).write_parquet(buffer)
-    write_atomic(plan.out / "findings.parquet", buffer.getvalue())
+    found = findings_file(row.finding for row in result.rows)
+    write_atomic(plan.out / "findings.parquet", found)
     write_atomic(plan.out / "findings.csv", _csv(result.rows).encode())
     if there:
         manifest = json.loads((plan.out / "study.json").read_text("utf-8"))
