@@ -172,7 +172,7 @@ def test_data_can_be_saved_as_csv_json_and_svg(opened: Open) -> None:
     style = svg.find("{http://www.w3.org/2000/svg}style")
     assert style is not None
     assert "var(" not in (style.text or "")
-    assert "#0a63ac" in (style.text or "")  # light, although the page is dark
+    assert "#1373c5" in (style.text or "")  # light, although the page is dark
 
 
 def test_csv_does_not_hand_formulas_to_a_spreadsheet(opened: Open) -> None:

@@ -1,8 +1,10 @@
 """Colours, once: each name has a light and a dark value, used as CSS variables everywhere.
 
-Series colours keep apart for the common kinds of colour blindness (blue, vermilion, green, violet
-of different lightness), and charts never tell series apart by colour alone. The heat ramp runs
-from the page's background towards its ink, through one change of hue, monotone in lightness.
+Series colours (blue, vermilion, green, violet, in two steps of lightness) keep apart for readers
+who see no red, no green or no blue, as simulated after Machado, Oliveira and Fernandes 2009
+(doi:10.1109/TVCG.2009.113); `tests/report/colour_blindness.py` has the numbers. Charts never tell
+series apart by colour alone. The heat ramp runs from the page's background towards its ink,
+through one change of hue, monotone in lightness.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ PALETTE: dict[str, tuple[str, str]] = {
     "link": ("#0b5cad", "#7cb8f2"),
     "warn": ("#8a4b00", "#f2b866"),
     "warn-panel": ("#fdf3e1", "#2e2413"),
-    "c1": ("#0a63ac", "#6fb4f0"),
-    "c2": ("#b8450f", "#f59a62"),
-    "c3": ("#0b7a5c", "#4cc7a0"),
-    "c4": ("#7d3c98", "#cf9be6"),
+    "c1": ("#1373c5", "#90bffe"),
+    "c2": ("#b7430e", "#f59a63"),
+    "c3": ("#016545", "#4bc7a0"),
+    "c4": ("#753490", "#bd82c4"),
     "band": ("#e3ecd9", "#26331f"),
     "missing": ("#ffffff", "#12161b"),
 }
