@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,12 +12,9 @@ from tiny_models import build_tokenizer
 from personae.errors import PersonaeError
 from personae.internals.activations import (
     Passage,
-    RunningMeans,
     collect,
     conversation,
     passage,
-    read_shards,
-    write_shards,
 )
 from personae.internals.hooks import reading
 from personae.models.chat import Chat
@@ -105,23 +101,3 @@ def test_padded_batches_give_the_means_of_plain_passes(family: str) -> None:
 def test_a_missing_span_is_an_error() -> None:
     with pytest.raises(PersonaeError, match="no span 'turn 3'"):
         next(collect(build("llama"), passages(), ["turn 3"]))
-
-
-def test_running_means() -> None:
-    means, rows = RunningMeans(), torch.randn(50, 3, 8)
-    for n, row in enumerate(rows):
-        means.add("odd" if n % 2 else "even", row)
-    torch.testing.assert_close(means.mean("odd").float(), rows[1::2].mean(0))
-    assert means.counts == {"even": 25, "odd": 25}
-    assert "even" in means
-    with pytest.raises(PersonaeError, match="there are: even, odd"):
-        means.mean("none")
-
-
-def test_shards_round_trip(tmp_path: Path) -> None:
-    rows = torch.randn(10, 2, 3)
-    assert write_shards(tmp_path / "a", iter(rows), shard=4, span="response") == 10
-    assert len(list((tmp_path / "a").iterdir())) == 3
-    torch.testing.assert_close(torch.stack(list(read_shards(tmp_path / "a"))), rows)
-    with pytest.raises(PersonaeError, match="another folder"):
-        write_shards(tmp_path / "a", iter(rows))

@@ -19,11 +19,9 @@ is needed and the fast attention stays in use.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personae.errors import PersonaeError
@@ -203,54 +201,3 @@ def run_rows(model: Any, rows: Sequence[Sequence[int]]) -> None:
     keeps = "logits_to_keep" in inspect.signature(unwrapped(model).forward).parameters
     with suppress(Enough):
         model(input_ids=ids, use_cache=False, **({"logits_to_keep": 1} if keeps else {}))
-
-
-class RunningMeans:
-    """Means of [.., d] activations by key, kept as float64 sums: megabytes, however many."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, torch.Tensor] = {}
-        self.counts: dict[str, int] = {}
-
-    def add(self, key: str, value: torch.Tensor) -> None:
-        before = self._sums.get(key)
-        self._sums[key] = value.double() if before is None else before + value.double()
-        self.counts[key] = self.counts.get(key, 0) + 1
-
-    def mean(self, key: str) -> torch.Tensor:
-        """Raises PersonaeError if nothing was added under the key."""
-        if key not in self.counts:
-            raise PersonaeError(f"no activations of {key!r}; there are: {', '.join(self.counts)}")
-        return self._sums[key] / self.counts[key]
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.counts
-
-
-def write_shards(
-    folder: Path, activations: Iterable[torch.Tensor], shard: int = 256, **about: Any
-) -> int:
-    """Stream activations of equal shape into safetensors shards; returns how many there were.
-
-    A shard's tensor "activations" is [n, ...]; `about` (JSON) goes into every header.
-    """
-    import torch
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.glob("*.safetensors")):
-        raise PersonaeError(f"{folder}: holds activations already; name another folder")
-    coming, number, count = iter(activations), 0, 0
-    while rows := list(islice(coming, shard)):
-        file = folder / f"activations-{number:05d}.safetensors"
-        save_file({"activations": torch.stack(rows)}, str(file), {"about": json.dumps(about)})
-        number, count = number + 1, count + len(rows)
-    return count
-
-
-def read_shards(folder: Path) -> Iterator[torch.Tensor]:
-    """The activations of `write_shards`, one by one, in order."""
-    from safetensors.torch import load_file
-
-    for file in sorted(folder.glob("activations-*.safetensors")):
-        yield from load_file(str(file))["activations"]
