@@ -1,6 +1,7 @@
 """personae measures, explains, steers and repairs the characters inside a language model.
 
-The names below load on first use, so that `import personae` stays light.
+The names below load on first use, so that `import personae` stays light. `compare` and `report` are
+packages: the functions are `personae.compare.compare` and `personae.api.report`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ __version__ = "0.1.0"
 
 _LAZY = {
     "audit": "personae.api",
+    "run": "personae.api",
+    "judge": "personae.api",
     "load_run": "personae.api",
     "import_ratings": "personae.api",
-    "report": "personae.api",
+    "export": "personae.api",
+    "site": "personae.api",
     "Run": "personae.collect.store",
     "Ratings": "personae.ratings",
     "Finding": "personae.findings",
@@ -26,11 +30,11 @@ _LAZY = {
     "load_model": "personae.models.loading",
     "PersonaeError": "personae.errors",
 }
-_MODULES = ("measures",)
+_MODULES = ("compare", "measures", "report")
 
 if TYPE_CHECKING:
-    from personae import measures
-    from personae.api import audit, import_ratings, load_run, report
+    from personae import compare, measures, report
+    from personae.api import audit, export, import_ratings, judge, load_run, run, site
     from personae.cast import Cast, Persona, load_cast
     from personae.collect.store import Run
     from personae.errors import PersonaeError
@@ -41,8 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cast", "Finding", "Instrument", "Persona", "PersonaeError", "Ratings", "Run", "__version__",
-    "audit", "import_ratings", "load_cast", "load_instrument", "load_model", "load_run",
-    "measures", "report",
+    "audit", "compare", "export", "import_ratings", "judge", "load_cast", "load_instrument",
+    "load_model", "load_run", "measures", "report", "run", "site",
 ]  # fmt: skip
 
 

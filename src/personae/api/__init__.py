@@ -25,7 +25,7 @@ from personae.api.runs import (
     open_findings,
     report,
 )
-from personae.api.site import figures, site
+from personae.api.sites import figures, site
 
 
 def command_line() -> tuple[str, ...]:
