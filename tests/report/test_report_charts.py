@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,7 +14,7 @@ from personae.ratings import Ratings
 from personae.report.charts import Estimate, Series, bars, columns, interval_plot
 from personae.report.heatmap import heat_map
 from personae.report.plots import Curve, Ellipse, Point, lines, radar, scatter
-from personae.report.svg import Axis, Canvas, el, fitted, legend, ticks
+from personae.report.svg import Axis, Canvas, el, fitted, in_two, legend, tick_text, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 BAD = 'x" onload="alert(1)"><script>alert(1)</script>\x00\ud800'
@@ -148,3 +149,69 @@ def test_the_last_tick_of_a_line_plot_is_not_cut_off() -> None:
     (width,) = re.findall(r'viewBox="0 0 ([0-9.]+) ', svg)
     (at,) = re.findall(r'<text x="([0-9.]+)"[^>]*text-anchor="middle"[^>]*>100</text>', svg)
     assert float(at) + 3 * 6.5 / 2 <= float(width)  # three digits of about 6.5 each, centred
+
+
+def texts(svg: Markup) -> list[tuple[float, float, str]]:
+    """(x, y, words) of every text."""
+    found = parse(svg).iter(f"{SVG}text")
+    return [(float(t.attrib["x"]), float(t.attrib["y"]), t.text or "") for t in found]
+
+
+def test_the_number_of_a_negative_bar_stands_left_of_it() -> None:
+    svg = bars(Canvas("f", "t", "d"), ["a"], [Series("s", [-3.0])], unit="u")
+    (bar,) = (r for r in parse(svg).iter(f"{SVG}rect") if r.attrib["class"] == "bar")
+    (number,) = (t for t in parse(svg).iter(f"{SVG}text") if t.text == "−3.00")
+    assert number.attrib["text-anchor"] == "end"
+    assert float(number.attrib["x"]) < float(bar.attrib["x"])
+
+
+def test_thinned_ticks_keep_zero_and_its_line_is_stronger() -> None:
+    rows = [Estimate("a", -0.62, -0.7, 0.05), Estimate("a long label of a row", 0.15, -0.3, 0.2)]
+    svg = interval_plot(Canvas("f", "t", "d"), rows)
+    zero = [x for x, _, words in texts(svg) if words == "0"]
+    strong = [e for e in parse(svg).iter(f"{SVG}line") if e.attrib["class"] == "zero"]
+    assert [float(e.attrib["x1"]) for e in strong] == zero
+
+
+@pytest.mark.parametrize(("values", "whole"), [([0.0, 1.0], True), ([0.0, 1.5], False)])
+def test_counts_have_whole_ticks(values: list[float], whole: bool) -> None:
+    svg = lines(Canvas("f", "t", "d"), [Curve("a", values, [1.0, 2.0])])
+    below = max(y for _, y, _ in texts(svg))
+    shown = [float(words) for _, y, words in texts(svg) if y == below]
+    assert all(v == int(v) for v in shown) is whole
+
+
+def test_small_ticks_are_told_apart() -> None:
+    assert [tick_text(v) for v in (0.0005, 0.001, -0.0005, 2e-5)] == [
+        "0.0005", "0.001", "−0.0005", "2e−5",
+    ]  # fmt: skip
+
+
+def test_labels_of_two_lines_have_room_of_their_own() -> None:
+    assert in_two("specialist | authority", 100) == ("specialist |", "authority")
+    long = "a label that needs two lines"
+    svg = interval_plot(Canvas("f", "t", "d"), [Estimate(long, 1.0, 0.5, 1.5)] * 3)
+    heights = sorted(y for x, y, _ in texts(svg) if x == 0)
+    assert len(heights) == 6
+    gaps = [b - a for a, b in pairwise(heights)]
+    assert all(between > within + 6 for within, between in pairwise(gaps[:2]))
+
+
+def test_names_of_near_points_do_not_cover_each_other() -> None:
+    points = [Point(0.01 * k, 0.01 * k, f"a fine-tune {k}", labelled=True) for k in range(8)]
+    svg = scatter(Canvas("f", "t", "d"), [*points, Point(9, 9, "far", labelled=True)])
+    named = [(x, y) for x, y, words in texts(svg) if "fine-tune" in words]
+    assert 0 < len(named) < len(points)
+    assert all(
+        abs(ay - by) >= 12 or abs(ax - bx) >= 60
+        for k, (ax, ay) in enumerate(named)
+        for bx, by in named[:k]
+    )
+    assert "far" in [words for _, _, words in texts(svg)]
+
+
+def test_more_classes_than_fit_are_named_now_and_then() -> None:
+    names = [str(k) for k in range(21)]
+    svg = columns(Canvas("f", "t", "d"), names, [Series("s", [0.05] * 21)])
+    at = [(x, len(words)) for x, _, words in texts(svg) if words in names]
+    assert all(b - a > 6.5 * (m + n) / 2 for (a, m), (b, n) in pairwise(at))

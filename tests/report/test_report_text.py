@@ -11,9 +11,11 @@ from personae.report.text import (
     clean,
     clip,
     interval,
+    minus,
     number,
     percent,
     script_json,
+    sentence,
     short_names,
 )
 
@@ -63,7 +65,8 @@ def test_json_numbers_are_valid_json() -> None:
     [
         (math.nan, "–"), (None, "–"), (math.inf, "∞"), (-math.inf, "−∞"), (0.0, "0"),
         (0.0423, "0.042"), (0.66, "0.66"), (-3.214, "−3.21"), (38.77, "38.8"), (1240.2, "1,240"),
-        (0.00003, "3e−5"), (1e-12, "1e−12"),
+        (0.0003, "0.0003"), (0.0006, "0.0006"), (0.00097, "0.001"), (0.00003, "3e−5"),
+        (1e-12, "1e−12"),
     ],
 )  # fmt: skip
 def test_number(value: float | None, shown: str) -> None:
@@ -102,3 +105,23 @@ def test_models_are_named_by_what_tells_them_apart() -> None:
     assert short_names(["plain", "base+runs/a/one", "base+runs/a/two"]) == ["plain", "one", "two"]
     assert short_names(["base+a/one", "base+b/one"]) == ["base+a/one", "base+b/one"]
     assert short_names(["base+a/one", "base+a/one", "base+a/two/"]) == ["one", "one", "two"]
+
+
+def test_minus_signs_begin_numbers_and_leave_names_alone() -> None:
+    assert minus("-0.1 [-0.2, +0.3]; mfq-30, layers=12-18, A - B") == (
+        "−0.1 [−0.2, +0.3]; mfq-30, layers=12-18, A - B"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("pair bootstrap 2000, 95%", "Pair bootstrap 2000, 95%."),
+        ("t over samples.", "t over samples."),
+        ("gpt-4o against base.", "gpt-4o against base."),
+        ("icc: against the run", "icc: against the run."),
+        ("", ""),
+    ],
+)
+def test_a_caption_is_a_sentence(text: str, shown: str) -> None:
+    assert sentence(text) == shown

@@ -16,6 +16,7 @@ from markupsafe import Markup
 class Table:
     """Rows of plain values. Numbers are shown short and exported in full.
 
+    `title`: where given, a heading over the table.
     `remark_last`: the last column is a sentence, put under its row on a narrow screen.
     `folded`: where given, the words that open the table.
     `links`: where given, a relative address for each row's first cell.
@@ -29,6 +30,7 @@ class Table:
     folded: str = ""
     links: Sequence[str] = ()
     searchable: bool = False
+    title: str = ""
     kind: ClassVar[str] = "table"
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from markupsafe import Markup
 
@@ -22,8 +23,10 @@ from personae.report.svg import (
     Axis,
     Canvas,
     el,
+    in_two,
     join,
     label,
+    label_width,
     legend,
     line,
     marker,
@@ -34,7 +37,9 @@ from personae.report.svg import (
 )
 from personae.report.text import interval, number, percent
 
-LABELS = 118  # width of the column of row labels
+LABELS = 118.0  # widest column of row labels beside bars
+NUMBER = 46.0  # room for a number beside a bar
+LEAST_PLOT = 120.0  # what row labels leave to the drawing
 NAN = math.nan
 
 
@@ -80,13 +85,18 @@ def interval_plot(
     `band` is (low, high, what it is): a reference range behind the points. `limits` are the ends
     of the axis; without them it spans 0 and all values.
     """
-    step, top = 25.0, 20.0 if band else 6.0
-    bottom = top + step * len(rows)
     longest = max((len(_shown(r)) for r in rows), default=0)
-    left, right = float(LABELS), canvas.width - min(0.95 * CHARACTER * longest + 12, 180)
+    right = canvas.width - min(0.95 * CHARACTER * longest + 12, 180)
+    lengths = (len(r.label) * (1.1 if r.strong else 1.0) for r in rows)
+    left = label_width(lengths, max(LABELS, right - LEAST_PLOT))
+    top = 20.0 if band else 6.0
+    edges = _edges([r.label for r in rows], left - 10, top)
+    bottom = edges[-1]
     values = [v for r in rows for v in finite(r.value, r.low, r.high)]
     include = [0.0, *(band[:2] if band else ())]
-    axis = Axis(*limits, left, right) if limits else Axis.over(values, left, right, include)
+    axis = (
+        Axis(*limits, left, right) if limits else Axis.over(values, left, right, include, part=0.5)
+    )
     drawn: list[str] = []
     if band:
         start, end = axis(band[0]), axis(band[1])
@@ -95,20 +105,26 @@ def interval_plot(
         )
         drawn.append(label((start + end) / 2, top - 6, band[2], "middle", "t m"))
     drawn.append(x_axis(axis, top, bottom, unit))
-    for position, row in enumerate(rows):
-        drawn.append(_estimate_row(row, axis, top + step * (position + 0.5), canvas.width))
+    for row, (above, below) in zip(rows, pairwise(edges), strict=True):
+        drawn.append(_estimate_row(row, axis, (above + below) / 2, left - 10, canvas.width))
     return canvas.draw(bottom + (38 if unit else 22), *drawn)
+
+
+def _edges(names: Sequence[str], width: float, top: float) -> list[float]:
+    """Upper edge of every row and the lower one of the last: labels of two lines need more room."""
+    heights = (25.0 if len(in_two(name, width)) == 1 else 33.0 for name in names)
+    return list(accumulate(heights, initial=top))
 
 
 def _shown(row: Estimate) -> str:
     return f"{number(row.value)} {interval(row.low, row.high)}".strip()
 
 
-def _estimate_row(row: Estimate, axis: Axis, y: float, width: float) -> Markup:
+def _estimate_row(row: Estimate, axis: Axis, y: float, labels: float, width: float) -> Markup:
     weight = "t b" if row.strong else "t"
     shown = _shown(row)
     drawn = [
-        row_label(0, y, row.label, LABELS - 10, weight),
+        row_label(0, y, row.label, labels, weight),
         label(width, y + 4, shown, "end", f"{weight} n"),
     ]
     mark: list[str] = []
@@ -138,22 +154,25 @@ def bars(
 ) -> Markup:
     """Horizontal bars, one group per class, a number at the end of each bar."""
     names, legend_height = legend([s.name for s in series], 0, 12, canvas.width)
-    thick, gap = 13.0, 12.0
-    group = thick * len(series) + gap
+    thick = 13.0
+    left = label_width(map(len, classes), LABELS)
+    two = any(len(in_two(name, left - 10)) == 2 for name in classes)
+    group = max(thick * len(series) + 12, 33.0 if two else 25.0)
     top = legend_height + 8 if len(series) > 1 else 4.0
     bottom = top + group * len(classes)
-    values = [v for s in series for v in finite(*s.values, *s.highs)]
+    values = [v for s in series for v in finite(*s.values, *s.lows, *s.highs)]
+    start = left + (NUMBER if min(values, default=0.0) < 0 else 0.0)
     axis = (
-        Axis(*limits, LABELS, canvas.width - 46, count=5)
+        Axis(*limits, start, canvas.width - NUMBER, count=5)
         if limits
-        else Axis.over(values, LABELS, canvas.width - 46, include=[0.0])
+        else Axis.over(values, start, canvas.width - NUMBER, include=[0.0])
     )
     drawn: list[str] = [names] if len(series) > 1 else []
     drawn.append(x_axis(axis, top, bottom, unit))
     for row, name in enumerate(classes):
-        y = top + group * row + gap / 2
-        middle = y + thick * len(series) / 2
-        drawn.append(row_label(0, middle, name, LABELS - 10))
+        middle = top + group * (row + 0.5)
+        y = middle - thick * len(series) / 2
+        drawn.append(row_label(0, middle, name, left - 10))
         for k, one in enumerate(series):
             drawn.append(_bar(one, k, row, name, axis, y + thick * k, thick))
     return canvas.draw(bottom + (38 if unit else 22), *drawn)
@@ -162,11 +181,11 @@ def bars(
 def _bar(one: Series, k: int, row: int, name: str, axis: Axis, y: float, thick: float) -> Markup:
     value = one.values[row]
     drawn: list[str] = []
-    end = axis.start
+    low = end = axis.start
     middle = y + thick / 2
     if math.isfinite(value):
         base = axis(min(max(0.0, axis.low), axis.high))
-        end = axis(value)
+        low = end = axis(value)
         left, wide = min(base, end), abs(end - base)
         drawn.append(
             el("rect", x=left, y=y + 1.5, width=wide, height=thick - 3, class_="bar", rx=1)
@@ -175,9 +194,11 @@ def _bar(one: Series, k: int, row: int, name: str, axis: Axis, y: float, thick: 
     shown = number(value)
     if one.lows and len(finite(one.lows[row], one.highs[row])) == 2:
         drawn.append(line(axis(one.lows[row]), middle, axis(one.highs[row]), middle, "stroke"))
-        end = max(end, axis(one.highs[row]))
+        low, end = min(low, axis(one.lows[row])), max(end, axis(one.highs[row]))
         shown += f" {interval(one.lows[row], one.highs[row])}"
     group = el("g", *drawn, class_=series_class(k), data_tip=f"{name}, {one.name}: {shown}")
+    if value < 0:
+        return group + label(low - 8, middle + 4, number(value), "end", "t n")
     return group + label(end + 8, middle + 4, number(value), "start", "t n")
 
 
@@ -198,25 +219,34 @@ def columns(
         drawn.append(label(left - 6, axis(t) + 4, f"{100 * t:.4g}%", "end", "t m"))
     slot = (canvas.width - left) / max(len(classes), 1)
     thick = min(slot * 0.74 / max(len(series), 1), 44)
+    longest = max((len(name) for name in classes), default=1)
+    every = math.ceil((CHARACTER * longest + 4) / slot)
     for c, name in enumerate(classes):
         middle = left + slot * (c + 0.5)
-        drawn.append(label(middle, bottom + 15, name, "middle"))
+        if c % every == 0:
+            drawn.append(label(middle, bottom + 15, name, "middle"))
         for k, one in enumerate(series):
             drawn.append(
-                _column(one, k, c, name, axis, middle + thick * (k - len(series) / 2), thick)
+                _column(
+                    one, k, c, name, axis, middle + thick * (k - len(series) / 2), thick, several
+                )
             )
     if x_title:
         drawn.append(label((left + canvas.width) / 2, bottom + 32, x_title, "middle", "t m"))
     return canvas.draw(bottom + (40 if x_title else 22), *drawn)
 
 
-def _column(one: Series, k: int, c: int, name: str, axis: Axis, x: float, thick: float) -> Markup:
+def _column(
+    one: Series, k: int, c: int, name: str, axis: Axis, x: float, thick: float, several: bool
+) -> Markup:
     value = one.values[c]
     if not math.isfinite(value):
         return Markup("")
     top = axis(value)
     bar = el("rect", x=x + 1.5, y=top, width=thick - 3, height=axis.start - top, class_="bar", rx=1)
     drawn: list[str] = [bar, line(x + 1.5, top, x + thick - 1.5, top, "stroke w2")]
+    if several:
+        drawn.append(marker(x + thick / 2, top, k, 3.4))
     if thick >= 24 and value >= 0.01:
         drawn.append(label(x + thick / 2, top - 5, percent(value), "middle", "t n small"))
     tip = f"{name}, {one.name}: {percent(value)}"

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from personae.report.text import clean, number, script_json
+from personae.report.text import clean, minus, number, script_json, sentence
 
 
 def _shown(value: Any) -> Any:
@@ -49,7 +49,9 @@ def environment() -> Any:
         "cell": _cell,
         "script_json": script_json,
         "breakable": _breakable,
+        "minus": minus,
         "moment": _moment,
+        "sentence": sentence,
     }
     made.tests["long"] = lambda value: any(len(word) > 28 for word in str(value).split())
     return made

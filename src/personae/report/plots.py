@@ -36,6 +36,8 @@ from personae.report.svg import (
 )
 from personae.report.text import number
 
+MANY = 60  # points of a curve beyond which its marks would hide the line
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -91,7 +93,8 @@ def lines(
     bottom, left, right = top + 150, 40.0, canvas.width - 14
     x_values = [v for c in curves for v in finite(*c.x)]
     y_values = [v for c in curves for v in finite(*c.y, *c.lows, *c.highs)]
-    across = Axis.over(x_values, left, right, include=[mark[0]] if mark else ())
+    counts = all(v == int(v) for v in x_values)
+    across = Axis.over(x_values, left, right, include=[mark[0]] if mark else (), whole=counts)
     up = Axis.decades(y_values, bottom, top) if log else Axis.over(y_values, bottom, top, [0.0])
     drawn: list[str] = [names] if several else []
     drawn += [y_axis(up, left, right, y_title), x_axis(across, top, bottom, x_title)]
@@ -118,9 +121,10 @@ def _curve(curve: Curve, k: int, across: Axis, up: Axis) -> Markup:
     points = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if len(finite(x, y)) == 2]
     at = [(across(x), up(y)) for x, y in points]
     drawn.append(path(at, "stroke w2 open", stroke_dasharray=DASHES[k % SERIES]))
+    size = 3.2 if len(points) <= MANY else 1.4
     for (x, y), (px, py) in zip(points, at, strict=True):
         tip = f"{curve.name} at {number(x)}: {number(y)}"
-        drawn.append(marker(px, py, k, 3.2, data_tip=tip))
+        drawn.append(marker(px, py, k, size, data_tip=tip))
     return el("g", *drawn, class_=series_class(k))
 
 
@@ -215,10 +219,15 @@ def scatter(
     across = Axis.over([x for e in edges for x, _ in e], left, right, include)
     up = Axis.over([y for e in edges for _, y in e], bottom, top, include)
     drawn: list[str] = [names] if groups else []
-    drawn += [y_axis(up, left, right, y_title), x_axis(across, top, bottom, x_title)]
+    drawn += [
+        y_axis(up, left, right, y_title, zero=False),
+        x_axis(across, top, bottom, x_title, zero=False),
+    ]
     if zero:
         drawn.append(line(across(0), top, across(0), bottom, "mark"))
         drawn.append(line(left, up(0), right, up(0), "mark"))
+    spots = [(across(p.x), up(p.y)) for p in points if len(finite(p.x, p.y)) == 2]
+    taken: list[Box] = []
     for point, edge in zip(points, edges, strict=True):
         if len(finite(point.x, point.y)) < 2:
             continue
@@ -230,13 +239,44 @@ def scatter(
         tip = point.tip or f"{point.name}: {number(point.x)}, {number(point.y)}"
         drawn.append(el("g", *shown, class_=series_class(point.series), data_tip=tip))
         if point.labelled:
-            flip = px > (left + right) / 2
-            room = (px - left if flip else right - px) - 8
-            side = -8 if flip else 8
-            drawn.append(
-                fitted(px + side, py - 6, point.name, room, "end" if flip else "start", "t halo")
-            )
+            others = [spot for spot in spots if spot != (px, py)]
+            drawn += _name(point.name, px, py, (left, top, right, bottom), others, taken)
     return canvas.draw(bottom + (38 if x_title else 22), *drawn)
+
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
+def _name(
+    name: str, x: float, y: float, frame: Box, spots: Sequence[tuple[float, float]],
+    taken: list[Box],
+) -> list[Markup]:  # fmt: skip
+    """A point's name beside it, off the other points and names; none where all places are taken.
+
+    The name stays in the hover text. `taken`: boxes of the names so far; its own is added.
+    """
+    left, top, right, bottom = frame
+    sides = (-1, 1) if x > (left + right) / 2 else (1, -1)
+    for lift in (-6.0, 14.0):
+        for side in sides:
+            room = (x - left if side < 0 else right - x) - 8
+            wide = min(CHARACTER * len(name), room)
+            start = x + 8 * side - (wide if side < 0 else 0)
+            box = (start, y + lift - 10, start + wide, y + lift + 3)
+            if wide < min(CHARACTER * len(name), 60) or not top - 4 <= box[1] <= bottom - 13:
+                continue
+            if any(_overlap(box, b) for b in taken):
+                continue
+            if any(_overlap(box, (a - 4, b - 4, a + 4, b + 4)) for a, b in spots):
+                continue
+            taken.append(box)
+            anchor = "end" if side < 0 else "start"
+            return [fitted(x + 8 * side, y + lift, name, room, anchor, "t halo")]
+    return []
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _outline(point: Point) -> list[tuple[float, float]]:

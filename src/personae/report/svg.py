@@ -82,14 +82,27 @@ def fitted(
     return el("text", short, x=x, y=y, text_anchor=anchor, class_=class_, data_tip=tip)
 
 
-def row_label(x: float, y: float, text: str, width: float, class_: str = "t") -> Markup:
-    """A label of one line, or of two (broken after a slash or space) where one is too narrow."""
-    breaks = [k + 1 for k, character in enumerate(text) if character in "/ "]
+def in_two(text: str, width: float) -> tuple[str, ...]:
+    """The text, or its two halves (broken after a space or mark) where one line is too narrow."""
+    marks = "/-:_|"
+    after = enumerate(pairwise(text), 1)
+    breaks = [k for k, (a, b) in after if a in f"{marks} " and b not in marks]
     if len(text) * CHARACTER <= width or not breaks:
-        return fitted(x, y + 4, text, width, class_=class_)
-    at = min(breaks, key=lambda k: abs(k - len(text) / 2))
-    upper = fitted(x, y - 2, text[:at].strip(), width, class_=class_)
-    return upper + fitted(x, y + 10, text[at:], width, class_=class_)
+        return (text,)
+    halves = [(text[:k].strip(), text[k:].strip()) for k in breaks]
+    return min(halves, key=lambda pair: max(map(len, pair)))
+
+
+def row_label(x: float, y: float, text: str, width: float, class_: str = "t") -> Markup:
+    """A label of one line, or of two, 26 px high, where one is too narrow."""
+    rows = in_two(text, width)
+    first = y + 4 if len(rows) == 1 else y - 2
+    return join(fitted(x, first + 12 * k, row, width, class_=class_) for k, row in enumerate(rows))
+
+
+def label_width(lengths: Iterable[float], most: float) -> float:
+    """Width of a column of row labels of so many characters in one line each, up to `most`."""
+    return min(max(CHARACTER * max(lengths, default=0.0), 70.0) + 10, most)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str, **more: object) -> Markup:
@@ -142,13 +155,17 @@ def legend(
     return join(drawn), top - y + 17
 
 
-def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round values inside [low, high]."""
+def ticks(low: float, high: float, count: int = 5, whole: bool = False) -> list[float]:
+    """About `count` round values inside [low, high]; `whole`: integers only."""
     if not high > low:
         return [low]
-    rough = (high - low) / count
+    rough = max((high - low) / count, 1.0 if whole else 0.0)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
+    step = next(
+        m * power
+        for m in (1, 2, 2.5, 5, 10)
+        if m * power >= rough * 0.999 and not (whole and m * power % 1)
+    )
     first = math.ceil(low / step - 1e-9)
     return [float(f"{k * step:.12g}") for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
@@ -163,20 +180,27 @@ class Axis:
     end: float
     log: bool = False
     count: int = 4  # ticks wanted, about
+    whole: bool = False  # values are counts: layers, steps, turns
 
     @classmethod
     def over(
-        cls, values: Iterable[float], start: float, end: float, include: Sequence[float] = ()
+        cls,
+        values: Iterable[float],
+        start: float,
+        end: float,
+        include: Sequence[float] = (),
+        whole: bool = False,
+        part: float = 1.0,
     ) -> Axis:
-        """A linear axis wide enough for all finite values, widened to round ends."""
+        """A linear axis over all finite values, widened to round ends: to a `part` of a step."""
         finite = [v for v in (*values, *include) if math.isfinite(v)] or [0.0, 1.0]
         low, high = min(finite), max(finite)
         if high - low <= 1e-9 * max(abs(low), abs(high)):
             low, high = (0.0, 1.0) if high == 0 else (min(0.0, 2 * high), max(0.0, 2 * high))
-        inside = ticks(low, high)
-        step = inside[1] - inside[0] if len(inside) > 1 else high - low
+        inside = ticks(low, high, whole=whole)
+        step = part * (inside[1] - inside[0]) if len(inside) > 1 else high - low
         first, last = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-        return cls(min(first, low), max(last, high), start, end)
+        return cls(min(first, low), max(last, high), start, end, whole=whole)
 
     @classmethod
     def decades(cls, values: Iterable[float], start: float, end: float) -> Axis:
@@ -197,36 +221,43 @@ class Axis:
     @property
     def ticks(self) -> list[float]:
         if not self.log:
-            return ticks(self.low, self.high, self.count)
+            return ticks(self.low, self.high, self.count, self.whole)
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
         wide = last - first > 3
         marks = [m * 10.0**k for k in range(first, last + 1) for m in ((1,) if wide else (1, 2, 5))]
         return [m for m in marks if self.low <= m <= self.high]
 
 
-def x_axis(axis: Axis, top: float, bottom: float, title: str = "") -> Markup:
-    """Grid lines, tick labels and a title below; takes 32 px under `bottom`."""
-    drawn = [line(axis(t), top, axis(t), bottom, "grid") for t in axis.ticks]
+def x_axis(axis: Axis, top: float, bottom: float, title: str = "", zero: bool = True) -> Markup:
+    """Grid lines, tick labels and a title below; takes 32 px under `bottom`.
+
+    `zero`: where values of both signs are shown, the line at 0 is stronger.
+    """
+    drawn = [line(axis(t), top, axis(t), bottom, _grid(t, axis, zero)) for t in axis.ticks]
     named = axis.ticks
     while len(named) > 2 and not _apart(named, axis):
-        named = named[::2]
+        named = named[named.index(0.0) % 2 if 0.0 in named else 0 :: 2]
     drawn += [label(axis(t), bottom + 14, tick_text(t), "middle", "t m") for t in named]
     if title:
         drawn.append(label((axis.start + axis.end) / 2, bottom + 30, title, "middle", "t m"))
     return join(drawn)
 
 
+def _grid(tick: float, axis: Axis, zero: bool = True) -> str:
+    return "zero" if zero and tick == 0 and axis.low < 0 < axis.high else "grid"
+
+
 def _apart(named: Sequence[float], axis: Axis) -> bool:
     """Do the tick labels leave a gap between each other?"""
     return all(
-        abs(axis(b) - axis(a)) > CHARACTER * (len(tick_text(a)) + len(tick_text(b))) / 2 + 4
+        abs(axis(b) - axis(a)) > CHARACTER * (len(tick_text(a)) + len(tick_text(b))) / 2 + 8
         for a, b in pairwise(named)
     )
 
 
-def y_axis(axis: Axis, left: float, right: float, title: str = "") -> Markup:
+def y_axis(axis: Axis, left: float, right: float, title: str = "", zero: bool = True) -> Markup:
     """Grid lines and tick labels left of `left`; the title stands above the axis."""
-    drawn = [line(left, axis(t), right, axis(t), "grid") for t in axis.ticks]
+    drawn = [line(left, axis(t), right, axis(t), _grid(t, axis, zero)) for t in axis.ticks]
     drawn += [label(left - 6, axis(t) + 4, tick_text(t), "end", "t m") for t in axis.ticks]
     if title:
         drawn.append(label(left, min(axis.start, axis.end) - 9, title, "start", "t m"))
@@ -236,6 +267,6 @@ def y_axis(axis: Axis, left: float, right: float, title: str = "") -> Markup:
 def tick_text(value: float) -> str:
     if abs(value) >= 1000:
         return f"{value:,.0f}".replace("-", "−")
-    if value == 0 or abs(value) >= 0.001:
+    if value == 0 or abs(value) >= 0.0001:
         return f"{value:.4g}".replace("-", "−")
     return number(value)

@@ -52,7 +52,7 @@ def script_json(value: Any) -> Markup:
 
 
 def number(value: float | None) -> str:
-    """Three significant figures or so, for reading: 0.042, 0.66, 3.21, 38.8, 1,240, ∞, –."""
+    """One to three significant figures, for reading: 0.0004, 0.042, 0.66, 38.8, 1,240, ∞, –."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -60,9 +60,11 @@ def number(value: float | None) -> str:
     size = abs(value)
     if size == 0:
         return "0"
-    if size < 0.0005:
+    if size < 0.00005:
         return f"{value:.0e}".replace("e-0", "e-").replace("-", "−")
-    digits = 3 if size < 0.1 else 2 if size < 10 else 1 if size < 100 else 0
+    digits = (
+        4 if size < 0.00095 else 3 if size < 0.1 else 2 if size < 10 else 1 if size < 100 else 0
+    )
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
@@ -71,6 +73,18 @@ def interval(low: float, high: float) -> str:
     if math.isnan(low) or math.isnan(high):
         return ""
     return f"[{number(low)},\u00a0{number(high)}]"
+
+
+def minus(text: str) -> str:
+    """Hyphens that begin a number as minus signs, as everywhere else on the page."""
+    return re.sub(r"(?<![\w.)\]])-(?=\d)", "−", text)
+
+
+def sentence(text: str) -> str:
+    """A caption: a capital where it begins with a plain word, a full stop at its end."""
+    if re.match(r"[a-z]{2,}\b(?![-_./:])", text):
+        text = text[0].upper() + text[1:]
+    return text if not text or text[-1] in ".?!)" else f"{text}."
 
 
 def percent(value: float) -> str:

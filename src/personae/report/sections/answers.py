@@ -80,8 +80,8 @@ def scale_use(data: ReportData) -> Section | None:
     panels = [
         (name, ratings)
         for name, ratings in (
-            ("with personas", data.ratings),
             ("without a persona", data.self_ratings),
+            ("with personas", data.ratings),
         )
         if ratings is not None and ratings.valid.any()
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 
 from markupsafe import Markup
@@ -31,7 +30,7 @@ from personae.report.sections.compare_figures import (
 )
 from personae.report.sections.inside import inside_of_comparison
 from personae.report.sections.rerun import rerun
-from personae.report.text import number
+from personae.report.text import minus, number
 
 METRICS = {
     "susceptibility": "Susceptibility S",
@@ -90,7 +89,7 @@ def summary(data: ReportData) -> Section:
         return Section("summary", "Regimes", _lead(found), blocks)
     arm, verdict = found.treated[0], found.verdicts[0]
     blocks.append(Tiles(_tiles(found, arm)))
-    blocks.append(Verdicts([f"{_minus(reason)}." for reason in verdict.reasons]))
+    blocks.append(Verdicts([f"{reason}." for reason in verdict.reasons]))
     return Section("summary", f"Regime: {verdict.regime}", MEANINGS[verdict.regime], blocks)
 
 
@@ -211,11 +210,6 @@ def _tiles(found: Comparison, arm: Arm) -> list[Tile]:
     return [Tile(label, signed(r.value), between(r), r.words) for label, r in rows if r]
 
 
-def _minus(text: str) -> str:
-    """Hyphens before digits as minus signs, as everywhere else on the page."""
-    return re.sub(r"-(?=\d)", "−", text)
-
-
 def _near_ends(p: ProfileComparison) -> str:
     return ", ".join([*(f"{s} (top)" for s in p.ceiling), *(f"{s} (bottom)" for s in p.floor)])
 
@@ -233,7 +227,7 @@ def _regimes(found: Comparison) -> Table:
         for metric in ("susceptibility", "robustness"):
             row = found.row(arm.name, metric)
             cells.append("–" if row is None else f"{signed(row.value)} {between(row)}")
-        cells.append(_minus("; ".join(verdict.reasons)) if verdict else "")
+        cells.append(minus("; ".join(verdict.reasons)) if verdict else "")
         rows.append(cells)
     return Table(("Arm", "Regime", "dS", "dR", "Why"), rows, remark_last=True)
 
@@ -256,8 +250,8 @@ def _pair_table(found: Comparison, arm: Arm) -> Table:
         cells.append(row.words + (f"; {excess.words}" if excess else ""))
         rows.append(cells)
     method = found.method[:1].upper() + found.method[1:]
-    caption = f"{arm.name}. Left to right: {', '.join(c.lower() for c in columns[1:])}. {method}."
-    return Table(columns, rows, caption, remark_last=True)
+    caption = f"Left to right: {', '.join(c.lower() for c in columns[1:])}. {method}."
+    return Table(columns, rows, caption, remark_last=True, title=arm.name)
 
 
 def _metrics(found: Comparison) -> list[tuple[str, str]]:

@@ -118,8 +118,9 @@ def _forest(
         for r in rows
     ]  # fmt: skip
     spoken = "; ".join(f"{e.label} {number(e.value)}" for e in estimates)
+    title += f", {arm}" if len(found.treated) > 1 else ""
     canvas = Canvas(f"fig-{kind}-{metric}-{k}", title, spoken)
-    caption = f"{arm}, beyond the control." if kind == "excess" else f"{arm}, against base."
+    caption = f"Beyond the control: {arm}." if kind == "excess" else f"Against base: {arm}."
     svg = charts.interval_plot(canvas, estimates, unit)
     return Figure(canvas.id, title, svg, caption, row_table(rows))
 

@@ -75,7 +75,7 @@ def _curves(found: Inside, metric: str, kind: Kind, position: str, title: str) -
     left = len(series) - len(drawn)
     more = f" {left} more {'arm is' if left == 1 else 'arms are'} in the data." if left else ""
     methods = [r.method for rows in drawn.values() for r in rows if math.isfinite(r.low)]
-    caption = f"95% bands: {methods[0]}.{more}" if methods else f"No intervals.{more}"
+    caption = f"Bands: {methods[0]}.{more}" if methods else f"No intervals.{more}"
     return Figure(
         ident, title, svg, caption, row_table([r for rows in series.values() for r in rows])
     )

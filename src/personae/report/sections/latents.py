@@ -19,6 +19,13 @@ from personae.report.svg import Canvas
 from personae.report.text import interval, number, short_names
 
 SHOWN = 12
+MEASURES = {
+    "l0": "Active latents a token (L0)",
+    "dead": "Dead latents",
+    "ce": "Loss of the model",
+    "ce_spliced": "Loss with the dictionary in place",
+    "ce_mean": "Loss with the mean state in place",
+}
 POOLINGS = ("prompt end", "answer")
 
 
@@ -62,8 +69,11 @@ def dictionary(data: ReportData) -> Section | None:
     )  # fmt: skip
     table = Table(("step", "mean squared error"), step["losses"])
     figures.append(Figure("fig-learning", "Course of learning", svg, "In scaled units.", table))
-    rest = _findings(data, "l0", "dead", "ce", "ce_spliced", "ce_mean")
-    rows = [[f.metric, f.scope, number(f.value), interval(f.low, f.high), f.unit] for f in rest]
+    rest = _findings(data, *MEASURES)
+    rows = [
+        [MEASURES[f.metric], f.scope, number(f.value), interval(f.low, f.high), f.unit]
+        for f in rest
+    ]
     columns = ("Measure", "Model", "Value", "Interval", "Unit")
     plan = step["plan"]
     lead = (

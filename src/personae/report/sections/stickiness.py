@@ -68,7 +68,10 @@ def _by_pressure(found: dict[tuple[str, str], Finding], form: str) -> Figure | N
     ident = f"fig-pressures{form.replace('_', '-')}"
     spoken = "; ".join(f"{r.label} {number(r.value)}" for r in shown)
     svg = charts.interval_plot(
-        Canvas(ident, title, spoken), shown, "share of the default effect", (0.0, 1.0, "0 to 1")
+        Canvas(ident, title, spoken),
+        shown,
+        "share of the default effect",
+        (0.0, 1.0, "lost to kept"),
     )
     return Figure(ident, title, svg, rows[0].method, findings_table(rows))
 

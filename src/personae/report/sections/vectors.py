@@ -19,7 +19,7 @@ from personae.report.charts import Estimate, Series
 from personae.report.data import ReportData
 from personae.report.plots import Curve, Point
 from personae.report.svg import Canvas
-from personae.report.text import interval, number
+from personae.report.text import interval, minus, number
 
 if TYPE_CHECKING:
     from personae.internals.dosing import DoseCurve
@@ -152,7 +152,7 @@ def screening(data: ReportData) -> Section | None:
     values = np.array([r[1] for r in rows])
     edges = np.histogram_bin_edges(values, BINS)
     counts, _ = np.histogram(values, edges)
-    middles = [f"{(a + b) / 2:.2g}" for a, b in pairwise(edges)]
+    middles = [minus(f"{(a + b) / 2:.2g}") for a, b in pairwise(edges)]
     title = "Projection difference of the samples"
     spoken = f"{len(values)} samples, median {number(float(np.median(values)))}"
     svg = charts.columns(
