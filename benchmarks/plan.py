@@ -4,6 +4,7 @@
     python benchmarks/plan.py model [--parameters 400e9] [--gpus 8] [--gpu-memory 141]
     python benchmarks/plan.py store [--ratings 1e9]
     python benchmarks/plan.py faults [--shards 10000] [--workers 64] [--lifetime 7200]
+    python benchmarks/plan.py all
 
 Every slope is an option whose default was measured (docs/scale.md says where, or calls it an
 assumption); put in your own. Costs: `--dollars-an-hour` of one worker or GPU.
@@ -21,8 +22,7 @@ import numpy as np
 PERSONAS, ITEMS = 100, 30
 TOKENS_A_CELL = 5011 / 180  # packed tree, scale-first, SmolLM2's tokenizer (rating_engine.py)
 TOKENS_ALONE = 27522 / 180  # the same cells prompt by prompt, as a server without a tree sees them
-# CPU seconds of one exact run of 100 x 30 on one core: start and load, findings, report.
-AUDIT = {"start": 7.0, "findings": 0.2, "report": 0.4}
+SHARDS = 25  # of a run of 100 x 30
 
 
 def clock(seconds: float) -> str:
@@ -32,63 +32,101 @@ def clock(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def rows(title: str, lines: Sequence[tuple[str, str]]) -> None:
-    print(f"\n| {title} | |\n|---|---:|")
-    for name, value in lines:
-        print(f"| {name} | {value} |")
+def rows(title: str, lines: Sequence[tuple[str, ...]], *columns: str) -> None:
+    print(f"\n| {' | '.join((title, *columns))} |\n|---{'|---:' * len(columns)}|")
+    for line in lines:
+        print(f"| {' | '.join(line)} |")
+
+
+def money(dollars: float) -> str:
+    if dollars < 0.01:
+        return "under a cent"
+    return f"${dollars:,.0f}" if dollars >= 10 else f"${dollars:.2f}"
 
 
 def sweep(given: argparse.Namespace) -> None:
     """Many small checkpoints: one run each, each on one worker."""
     cells = given.checkpoints * PERSONAS * ITEMS
-    rating = cells / given.cells_per_second / given.workers
-    rest = {k: given.checkpoints * v / given.workers for k, v in AUDIT.items()}
-    wall = rating + sum(rest.values())
-    size = given.checkpoints * PERSONAS * ITEMS * given.bytes_a_cell
-    rows(f"{given.checkpoints:,} checkpoints x {PERSONAS} personas x {ITEMS} items", [
-        ("cells", f"{cells:,}"),
-        (f"rating, {given.workers} workers of {given.cells_per_second:g} cells/s", clock(rating)),
-        *((f"{k}, {AUDIT[k]:g} s a run", clock(v)) for k, v in rest.items()),
-        ("wall time", clock(wall)),
-        ("memory, all workers", f"{given.workers * given.worker_gb:.0f} GB"),
-        ("answers on disk", f"{size / 1e9:.1f} GB in {given.checkpoints * 25:,} shards"),
-        ("reports on disk, 1 MB each", f"{given.checkpoints / 1e3:.0f} GB"),
-        ("cost", f"${wall / 3600 * given.workers * given.dollars_an_hour:,.0f}"),
-    ])  # fmt: skip
+    stages = {
+        "start, load": given.checkpoints * given.start,
+        f"rating, {given.cells_per_second:g} cells/s": cells / given.cells_per_second,
+        "findings": given.checkpoints * given.findings,
+        "report": given.checkpoints * given.report,
+    }
+    stages["all"] = sum(stages.values())
+    memory = given.workers * given.worker_gb
+    disk = (cells * given.bytes_a_cell + given.checkpoints * 1e6) / 1e9
+    rows(
+        f"{given.checkpoints:,} checkpoints x {PERSONAS} personas x {ITEMS} items",
+        [
+            (name, clock(took / given.workers), f"{memory:.0f} GB",
+             money(took / 3600 * given.dollars_an_hour))
+            for name, took in stages.items()
+        ],
+        f"time, {given.workers} workers", "memory of all workers", "cost",
+    )  # fmt: skip
+    print(f"\n{cells:,} cells; {disk:.0f} GB on disk: {cells * given.bytes_a_cell / 1e9:.1f} GB of "
+          f"answers in {given.checkpoints * SHARDS:,} files, a report of 1 MB each")  # fmt: skip
 
 
 def model(given: argparse.Namespace) -> None:
     """One large model: what fits, and one audit of it."""
     cells = PERSONAS * ITEMS
-    lines = []
-    for dtype, size in (("bf16", 2), ("fp8", 1)):
-        weights = given.parameters * size / 1e9
-        room = given.gpus * given.gpu_memory
-        fits = "fits" if weights < 0.9 * room else "does NOT fit"
-        lines.append((f"weights, {dtype}", f"{weights:,.0f} GB of {room:,.0f} GB: {fits}"))
-        lines.append((f"loading, {dtype}", clock(weights / given.load_gb_s)))
-    flop = 2 * given.active * cells
+    hourly = given.gpus * given.dollars_an_hour
     rate = given.gpu_tflops * 1e12 * given.utilisation
     ways = {
-        "token tree, device_map (one GPU at a time)": (TOKENS_A_CELL, 1),
-        "server, tensor parallel, no prefix shared": (TOKENS_ALONE, given.gpus),
-        "server, tensor parallel, persona prefix cached": (TOKENS_ALONE / 3, given.gpus),
+        "rating: token tree, device_map (one GPU at a time)": (TOKENS_A_CELL, 1),
+        "rating: server, tensor parallel, no prefix shared": (TOKENS_ALONE, given.gpus),
+        "rating: server, persona prefix cached": (TOKENS_ALONE / 3, given.gpus),
+    }
+    stages = {
+        f"loading, {dtype}": given.parameters * size / 1e9 / given.load_gb_s
+        for dtype, size in (("bf16", 2), ("fp8", 1))
     }
     for name, (tokens, gpus) in ways.items():
-        lines.append((f"{cells:,} cells: {name}", clock(flop * tokens / (rate * gpus))))
-    lines.append(("cost of an hour", f"${given.gpus * given.dollars_an_hour:,.0f}"))
-    rows(f"{given.parameters / 1e9:,.0f}B parameters on {given.gpus} GPUs", lines)
+        stages[name] = 2 * given.active * cells * tokens / (rate * gpus)
+    rows(
+        f"{given.parameters / 1e9:,.0f}B parameters on {given.gpus} GPUs, {cells:,} cells",
+        [(name, clock(took), money(took / 3600 * hourly)) for name, took in stages.items()],
+        "time", "cost",
+    )  # fmt: skip
+    cache = 2 * given.layers * given.kv_heads * given.head_dim * 2
+    tree = TOKENS_A_CELL * ITEMS
+    widest = given.hidden + 3 * given.mlp
+    room = given.gpus * given.gpu_memory
+    memory = [
+        ("weights, bf16; fp8", given.parameters * 2, given.parameters),
+        (f"key-value cache, {given.calls:g} calls of {TOKENS_ALONE:.0f} tokens",
+         given.calls * TOKENS_ALONE * cache),
+        (f"one tree of {ITEMS} cells: widest layer, logits at the leaves",
+         tree * widest * 2 + 2 * ITEMS * given.vocabulary * 4),
+    ]  # fmt: skip
+    rows(
+        f"memory, of {room:,.0f} GB",
+        [(str(name), "; ".join(f"{v / 1e9:,.1f} GB" for v in sizes)) for name, *sizes in memory],
+        "",
+    )
 
 
 def store(given: argparse.Namespace) -> None:
-    n = given.ratings
-    rows(f"{n:.0e} sampled ratings in one run", [
-        ("on disk", f"{n * given.bytes_a_rating / 1e9:.1f} GB"),
-        ("writing, one core", clock(n / given.writes_a_second)),
-        ("one pass for ratings, one core", clock(n / given.reads_a_second)),
-        ("memory of that pass", f"{n / 1e9:.1f} GB, one byte a rating, and the array itself"),
-        ("findings and report", "as for the same personas x items, whatever the repeats"),
-    ])  # fmt: skip
+    n, personas = given.ratings, given.personas
+    array = personas * ITEMS * 6 * 8
+    stages = {
+        "writing": n / given.writes_a_second,
+        "one pass for ratings (findings, report: the same and a few seconds)": n
+        / given.reads_a_second,
+    }
+    rows(
+        f"{n:.0e} sampled ratings in one run, {personas:,.0f} personas",
+        [
+            (name, clock(took), money(took / 3600 * given.dollars_an_hour))
+            for name, took in stages.items()
+        ],
+        "time, one core", "cost",
+    )  # fmt: skip
+    print(f"\non disk {n * given.bytes_a_rating / 1e9:.2f} GB; memory of a pass "
+          f"{(n + array) / 1e9 + given.base_gb:.1f} GB: {given.base_gb:g} GB of libraries and the "
+          f"piece read, {array / 1e9:.2f} GB of array, one byte a rating")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -142,25 +180,37 @@ def faults(given: argparse.Namespace) -> None:
               f"| {found.lost / found.busy:.2%} |")  # fmt: skip
 
 
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True)
     options: dict[str, dict[str, float]] = {
-        "sweep": {"checkpoints": 10_000, "workers": 16, "cells-per-second": 12, "worker-gb": 1.5,
-                  "bytes-a-cell": 76, "dollars-an-hour": 0.05},
+        "sweep": {"checkpoints": 10_000, "workers": 16, "cells-per-second": 12, "start": 7,
+                  "findings": 0.2, "report": 0.4, "worker-gb": 1.5, "bytes-a-cell": 76,
+                  "dollars-an-hour": 0.05},
         "model": {"parameters": 400e9, "active": 400e9, "gpus": 8, "gpu-memory": 141,
-                  "gpu-tflops": 990, "utilisation": 0.3, "load-gb-s": 2, "dollars-an-hour": 3},
-        "store": {"ratings": 1e9, "bytes-a-rating": 0.85, "writes-a-second": 4e6,
-                  "reads-a-second": 4e6},
+                  "gpu-tflops": 990, "utilisation": 0.3, "load-gb-s": 2, "dollars-an-hour": 3,
+                  "layers": 126, "hidden": 16384, "mlp": 53248, "kv-heads": 8, "head-dim": 128,
+                  "vocabulary": 128_256, "calls": 64},
+        "store": {"ratings": 1e9, "personas": 10_000, "bytes-a-rating": 0.83,
+                  "writes-a-second": 4e6, "reads-a-second": 4e6, "base-gb": 0.25,
+                  "dollars-an-hour": 0.05},
         "faults": {"shards": 10_000, "workers": 64, "shard-seconds": 10, "load": 300,
                    "lifetime": 7200},
     }  # fmt: skip
     for name, chosen in options.items():
         part = parts.add_parser(name)
         for option, default in chosen.items():
-            part.add_argument(f"--{option}", type=type(default), default=default)
+            part.add_argument(f"--{option}", type=_number, default=default)
+    parts.add_parser("all", help="every part with its defaults")
     given = parser.parse_args()
-    {"sweep": sweep, "model": model, "store": store, "faults": faults}[given.part](given)
+    work = {"sweep": sweep, "model": model, "store": store, "faults": faults}
+    for name in work if given.part == "all" else [given.part]:
+        work[name](parser.parse_args([name]) if given.part == "all" else given)
 
 
 if __name__ == "__main__":

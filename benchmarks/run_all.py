@@ -21,21 +21,24 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RATINGS = "FOLDER"
+STUDY = HERE.parent / "studies/results/defences-smollm2.csv"
+DIFFERENCES = f"{STUDY} prevent-prevent-control harmful-control"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A benchmark with its arguments, in short (None: it cannot be short) and in full, and the
-    packages it needs."""
+    """A benchmark with its arguments, in short and in full, and the packages it needs."""
 
     name: str
-    quick: str | None
+    quick: str
     full: str
     needs: tuple[str, ...] = ()
 
 
 BENCHES = (
-    Bench("scale", "--quick", "--ratings 1e5,1e6,1e7,1e8 --personas 10000"),
+    Bench("scale", "--quick", "--ratings 1e5,1e6,1e7,1e8:10000"),
+    Bench("plan", "all", "all"),
+    Bench("stages", "--personas 4 --rows 30000", "--personas 100 --rows 1000000", ("torch",)),
     Bench("rating_engine", "--personas 1 --rounds 1 --threads 1", "--personas 6 --rounds 3",
           ("torch",)),
     Bench("internals", "--prompts 16 --rounds 1 --skip-memory", "--prompts 96 --rounds 3",
@@ -50,7 +53,8 @@ BENCHES = (
     Bench("geometry_intervals", "--studies 40", ""),
     Bench("separation_interval", "--studies 40", ""),
     Bench("vectors", "--traits rudeness --random 2 --out bench/vectors", "", ("torch",)),
-    Bench("actor", None, "play smollm2-actor", ("torch",)),
+    Bench("differences", DIFFERENCES, DIFFERENCES),
+    Bench("actor", "same smollm2-actor smollm2", "play smollm2-actor", ("torch",)),
 )  # fmt: skip
 
 
@@ -58,9 +62,7 @@ def command(bench: Bench, *, full: bool, ratings: Path | None) -> list[str] | st
     """How to run it, or why it cannot be run here."""
     if missing := [n for n in bench.needs if importlib.util.find_spec(n) is None]:
         return f"skipped: needs {', '.join(missing)}"
-    if bench.quick is None and not full:
-        return "skipped: takes minutes, with --full only"
-    arguments = ((bench.full if full else bench.quick) or "").split()
+    arguments = (bench.full if full else bench.quick).split()
     if RATINGS in arguments:
         if ratings is None:
             return "skipped: needs --ratings FOLDER"

@@ -1,10 +1,10 @@
 """What a store of N ratings costs: writing, scanning, findings, report.
 
-    python benchmarks/scale.py --ratings 1e5,1e6,1e7 [--personas 1000] [--keep FOLDER]
+    python benchmarks/scale.py --ratings 1e5,1e6,1e7,1e8:10000,1e9:10000 [--keep FOLDER]
 
-Synthetic sampled ratings in shards as an audit writes them (personas x 30 items x as many repeats
-as N needs), each stage in a process of its own, so that the peak of resident memory belongs to
-it. benchmarks/plan.py reckons with these slopes (docs/scale.md).
+Synthetic sampled ratings in shards as an audit writes them: N or N:PERSONAS (1,000 where not given)
+x 30 items x as many repeats as N needs. Each stage runs in a process of its own, so that the peak
+of resident memory belongs to it. benchmarks/plan.py reckons with these slopes (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -123,9 +123,9 @@ def stage(name: str, path: Path, ratings: int, personas: int) -> dict[str, Any]:
 
 def measured(name: str, path: Path, ratings: int, personas: int) -> dict[str, Any]:
     """One stage in a process of its own."""
-    arguments = ["--stage", name, "--keep", str(path), "--ratings", str(ratings)]
+    arguments = ["--stage", name, "--keep", str(path), "--ratings", f"{ratings}:{personas}"]
     shown = subprocess.run(
-        [sys.executable, __file__, *arguments, "--personas", str(personas)],
+        [sys.executable, __file__, *arguments],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if shown.returncode:
@@ -134,10 +134,10 @@ def measured(name: str, path: Path, ratings: int, personas: int) -> dict[str, An
     return found
 
 
-def table(sizes: list[int], personas: int, folder: Path) -> None:
-    print("| ratings | stage | seconds | CPU s | ratings/s | peak MB | |")
-    print("|---:|---|---:|---:|---:|---:|---|")
-    for ratings in sizes:
+def table(sizes: list[tuple[int, int]], folder: Path) -> None:
+    print("| ratings | personas | stage | seconds | CPU s | ratings/CPU s | peak MB | |")
+    print("|---:|---:|---|---:|---:|---:|---:|---|")
+    for ratings, personas in sizes:
         path = folder / f"run-{ratings}"
         shutil.rmtree(path, ignore_errors=True)
         for name in STAGES:
@@ -151,9 +151,10 @@ def table(sizes: list[int], personas: int, folder: Path) -> None:
                 )
             elif name == "report":
                 note = f"{took['made'] / 1e6:.1f} MB of HTML"
-            speed = f"{ratings / took['seconds']:,.0f}"
+            speed = f"{ratings / took['cpu']:,.0f}"
             print(
-                f"| {ratings:,} | {name} | {took['seconds']:.2f} | {took['cpu']:.2f} | {speed} "
+                f"| {ratings:,} | {personas:,} | {name} "
+                f"| {took['seconds']:.2f} | {took['cpu']:.2f} | {speed} "
                 f"| {took['peak_mb']:.0f} | {note} |",
                 flush=True,
             )
@@ -162,18 +163,22 @@ def table(sizes: list[int], personas: int, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--ratings", default="1e5,1e6,1e7")
-    parser.add_argument("--personas", type=int, default=1000)
+    parser.add_argument("--ratings", default="1e5,1e6,1e7", help="sizes: N or N:PERSONAS")
     parser.add_argument("--keep", type=Path, help="where the runs are made (removed at the end)")
     parser.add_argument("--quick", action="store_true", help="1e5 and 1e6 ratings")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    sizes = [round(float(x)) for x in ("1e5,1e6" if given.quick else given.ratings).split(",")]
+    sizes = [_size(text) for text in ("1e5,1e6" if given.quick else given.ratings).split(",")]
     if given.stage:
-        print(json.dumps(stage(given.stage, given.keep, sizes[0], given.personas)))
+        print(json.dumps(stage(given.stage, given.keep, *sizes[0])))
         return
     with tempfile.TemporaryDirectory(dir=given.keep) as folder:
-        table(sizes, given.personas, Path(folder))
+        table(sizes, Path(folder))
+
+
+def _size(text: str) -> tuple[int, int]:
+    ratings, _, personas = text.partition(":")
+    return round(float(ratings)), int(personas or 1000)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -147,13 +148,16 @@ def _rows(path: Path, text: io.TextIOWrapper, found: Found) -> Iterator[Row]:
 
     def lines() -> Iterator[str]:
         for line in text:
-            found.nul_characters += line.count("\0")
             found.quotation_marks += line.count('"')
-            yield line.replace("\0", "")
+            if "\0" in line:
+                found.nul_characters += line.count("\0")
+                line = line.replace("\0", "")
+            yield line
 
     feed = lines()
     delimiter, header = _header(path, feed, found)
-    where = [header.index(name) if name in header else None for name in KNOWN]
+    # A column that the file lacks is the empty field put behind every row.
+    known = itemgetter(*(header.index(n) if n in header else len(header) for n in KNOWN))
     answer = header.index("response") if "response" in header else None
     reader = csv.reader(feed, delimiter=delimiter)
     first = 2
@@ -161,13 +165,14 @@ def _rows(path: Path, text: io.TextIOWrapper, found: Found) -> Iterator[Row]:
         try:
             for fields in reader:
                 line, first = first, reader.line_num + 2
-                if not any(f.strip() for f in fields):
+                if not "".join(fields).strip():
                     continue
                 found.rows += 1
                 found.last_row = (line, first - 1)
                 if len(fields) != len(header):
                     fields = _mended(fields, len(header), answer, line, found)
-                yield [*("" if at is None else fields[at] for at in where), line]
+                fields.append("")
+                yield [*known(fields), line]
         except csv.Error as error:
             raise PersonaeError(f"{path} line {first} is not CSV: {error}") from None
 
