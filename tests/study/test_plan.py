@@ -93,6 +93,21 @@ def test_only_does_some_arms_and_names_unknown_ones(written: Any, tmp_path: Path
         plan_study(written(), out=tmp_path, only=["heeled"])
 
 
+def test_what_an_arm_needs_that_is_not_asked_for_may_be_missing(
+    written: Any, tmp_path: Path
+) -> None:
+    """Half of a study can be done before its vectors and dictionaries are made."""
+    arms = {
+        "plain": {"data": "bad-advice-health"},
+        "held": {"data": "bad-advice-health", "defend": ["prevent:missing.safetensors"]},
+    }
+    file = written(arms=arms)
+    plan = plan_study(file, out=tmp_path, only=["plain"])
+    assert {c.arm for c in plan.cells} == {"base", "plain"}
+    with pytest.raises(PersonaeError, match="no such file"):
+        plan_study(file, out=tmp_path, only=["held"])
+
+
 def test_too_few_rows_is_an_error(written: Any, tmp_path: Path) -> None:
     arms = {"one": HARMFUL | {"samples": 5000}}
     with pytest.raises(PersonaeError, match="fewer than 5000"):

@@ -123,18 +123,29 @@ def make_plan(study: Study, out: Path, *, only: tuple[str, ...] = ()) -> Plan:
     Raises:
         PersonaeError: unknown arm, data, topic, file or model.
     """
+    names = tuple(_names(study))
+    if unknown := [a for a in only if a not in names]:
+        raise PersonaeError(f"no arm {unknown[0]!r}; there are: {', '.join(names)}")
     builder = _Builder(study, out)
-    cells = tuple(chain(builder.base(), *(builder.arm(n, a) for n, a in study.arms.items())))
+    # Of arms that are not asked for, data, vectors and models need not be there.
+    asked = {a.partition("@")[0] for a in only or study.arms}
+    arms = (builder.arm(n, a) for n, a in study.arms.items() if n in asked)
+    cells = tuple(chain(builder.base(), *arms))
     # Seed by seed: a study that is stopped early has whole seeds rather than whole arms.
     turns: tuple[int | None, ...] = (None, *study.seeds)
     cells = tuple(sorted(cells, key=lambda c: turns.index(c.seed)))
-    names = tuple(dict.fromkeys(c.arm for c in cells))
-    if unknown := [a for a in only if a not in names and a not in study.arms]:
-        raise PersonaeError(f"no arm {unknown[0]!r}; there are: {', '.join(names)}")
     if only:
         wanted = {BASE, *only}
         cells = tuple(c for c in cells if {c.arm, c.arm.partition("@")[0]} & wanted)
     return Plan(study, out, cells, builder.task_rows)
+
+
+def _names(study: Study) -> Iterator[str]:
+    yield BASE
+    for name, arm in study.arms.items():
+        yield name
+        if len(arm.samples) > 1:
+            yield from (f"{name}@{samples}" for samples in arm.samples)
 
 
 def rows_of(data: str, seed: int) -> Rows:
