@@ -26,6 +26,31 @@ def shared() -> Path:
     return SHARED
 
 
+READERS = ("personae.findings", "personae.latents.documents")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def metrics_have_an_entry() -> Iterator[None]:
+    """Findings that personae makes while tests run have an entry in docs/statistics.md."""
+    from metric_index import documented
+    from personae.findings import Finding
+
+    made: dict[str, str] = {}
+    plain = Finding.__init__
+
+    def noted(self: Finding, *args: Any, **named: Any) -> None:
+        plain(self, *args, **named)
+        where = sys._getframe(1).f_globals["__name__"]
+        if where.startswith("personae.") and where not in READERS and self.metric:
+            made.setdefault(self.metric, where)
+
+    Finding.__init__ = noted  # type: ignore[method-assign]
+    yield
+    Finding.__init__ = plain  # type: ignore[method-assign]
+    missing = {metric: where for metric, where in made.items() if not documented(metric)}
+    assert not missing, f"metrics without a row in docs/statistics.md: {missing}"
+
+
 @pytest.fixture
 def small_cast() -> Cast:
     personas = tuple(Persona(id=f"p{k}", text=f"a person of kind {k}") for k in range(7))
