@@ -23,7 +23,7 @@ Two steps, both functions of sums over personas:
    bivariate normal cut at the thresholds t, whose covariance grows with the correlation as
    dC/d rho = sum_kl phi2(t_k, t_l; rho) (Price 1958): C(rho) / C(1) = ICC(1) is solved for rho.
 
-Assumes normal persona effects and one noise level per item; see docs/statistics.md for limits.
+Assumes normal persona effects and one noise level per item; see docs/measures/latent-scale.md.
 """
 
 from __future__ import annotations
