@@ -1,11 +1,11 @@
 """personae from Python: the verbs of the command line as functions.
 
-import personae
+    import personae
 
-run = personae.audit("smollm2", cast=20)
-run.findings()                 # list of Finding
-ratings = run.ratings("cast")  # P x I x K array
-personae.measures.moral.susceptibility(ratings)
+    run = personae.audit("smollm2", cast=20)
+    run.findings()                 # list of Finding
+    ratings = run.ratings("cast")  # P x I x K array
+    personae.measures.moral.susceptibility(ratings)
 """
 
 from __future__ import annotations

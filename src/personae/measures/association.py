@@ -1,10 +1,11 @@
 """Does one number go with another over few units (arms, models)?
 
-Pearson's r       interval by Fisher's z: tanh(atanh r +- z / sqrt(n - 3)), from n = 4 on; none for
-                  points on a line, where it would have no width (three arms alike and one apart)
-Spearman's r      `stability.rank_order`
-permutation p     share of all n! orders of y whose |Spearman's r| is at least as large, exact up to
-                  n = 8; beyond, of `DRAWS` orders drawn by chance and the observed one
+    Pearson's r    interval by Fisher's z: tanh(atanh r +- z / sqrt(n - 3)), from n = 4 on; none
+                   for points on a line, where it would have no width (three arms alike and one
+                   apart)
+    Spearman's r   `stability.rank_order`
+    permutation p  share of all n! orders of y whose |Spearman's r| is at least as large, exact
+                   up to n = 8; beyond, of `DRAWS` orders drawn by chance and the observed one
 
 With n units no two-sided p can be below 2 / n! (0.083 at n = 4), and Fisher's interval assumes
 units drawn independently from a bivariate normal: checkpoints of one training are not that.

@@ -3,22 +3,25 @@
 y [n, k]: how much of the unwanted answer item i gets in condition c, a probability or 0/1. The
 same items are asked in every condition, so everything is paired by item. m_c = mean_i y_ic.
 
-range        r = max_c m_c - min_c m_c                       (the floor statistic, arXiv 2605.27382)
-             r is biased upwards: with no difference at all it is still positive.
-null range   the range of the same residuals y_ic - m_c with conditions shuffled within each item
-corrected    sqrt(max(0, r^2 - mean of squared null ranges)): noise adds in squares, so this is
-             about 0 where nothing differs and about r where the difference is large. (r minus the
-             mean null range takes too much off a large range; benchmarks/calibration.py.)
-p            share of within-item shuffles of y itself whose range is >= r: exact under "the
-             persona does not matter"
-interval     low: the largest lower end of all paired differences m_c - m_d at once (max-t, items
-             resampled), 0 where p > 1 - level. high: the largest upper end, each on its own, which
-             suffices since the true range is one of the differences. Coverage at least nominal
-Cochran Q    (k - 1) sum_c (C_c - C)^2 / sum_ic (y_ic - y_i)^2, C_c = column sums (Cochran 1950);
-             chi^2 with k - 1 degrees of freedom for 0/1, by shuffling in any case
-difference   mean_i (y_ic - y_id), t interval; for 0/1 with Agresti and Min's (2005) half a count
-             in each of the four cells; p by flipping signs (for 0/1 this is the exact McNemar test)
-dose slope   mean over items of the least-squares slope of y on log2(1 + sentences)
+    range        r = max_c m_c - min_c m_c                (the floor statistic, arXiv 2605.27382)
+                 r is biased upwards: with no difference at all it is still positive.
+    null range   the range of the same residuals y_ic - m_c with conditions shuffled within items
+    corrected    sqrt(max(0, r^2 - mean of squared null ranges)): noise adds in squares, so this
+                 is about 0 where nothing differs and about r where the difference is large. (r
+                 minus the mean null range takes too much off a large range;
+                 benchmarks/calibration.py.)
+    p            share of within-item shuffles of y itself whose range is >= r: exact under "the
+                 persona does not matter"
+    interval     low: the largest lower end of all paired differences m_c - m_d at once (max-t,
+                 items resampled), 0 where p > 1 - level. high: the largest upper end, each on
+                 its own, which suffices since the true range is one of the differences.
+                 Coverage at least nominal
+    Cochran Q    (k - 1) sum_c (C_c - C)^2 / sum_ic (y_ic - y_i)^2, C_c = column sums (Cochran
+                 1950); chi^2 with k - 1 degrees of freedom for 0/1, by shuffling in any case
+    difference   mean_i (y_ic - y_id), t interval; for 0/1 with Agresti and Min's (2005) half a
+                 count in each of the four cells; p by flipping signs (for 0/1 this is the exact
+                 McNemar test)
+    dose slope   mean over items of the least-squares slope of y on log2(1 + sentences)
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Foundation profiles: how far two are apart, and whether one sits at the end of the scale.
 
-distance   root mean square over subscales of the difference of mean ratings, in scale points
-near end   a subscale whose mean lies within `MARGIN` of the range from either end; a profile
-           is saturated when at least half of its subscales are near one and the same end.
-           Such a profile can hardly move further, and hides differences it would show.
+    distance   root mean square over subscales of the difference of mean ratings, in scale points
+    near end   a subscale whose mean lies within `MARGIN` of the range from either end; a profile
+               is saturated when at least half of its subscales are near one and the same end.
+               Such a profile can hardly move further, and hides differences it would show.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Do differences survive a change of context? Rank-order and ipsative stability, and AUROC.
 
-rank-order   Spearman's r over personas: is whoever expressed its persona most still first?
-ipsative     Spearman's r over a persona's own profile, averaged over personas: does each keep its
-             shape, whatever its place among the others?
-AUROC        P(score of a positive > score of a negative), ties half (Mann-Whitney)
+    rank-order   Spearman's r over personas: is whoever expressed its persona most still first?
+    ipsative     Spearman's r over a persona's own profile, averaged over personas: does each
+                 keep its shape, whatever its place among the others?
+    AUROC        P(score of a positive > score of a negative), ties half (Mann-Whitney)
 
 Intervals: r by Fisher's z with variance (1 + r^2/2) / (n - 3) (Bonett & Wright 2000); AUROC by
 Wilson's score interval at n = the smaller class, since its variance is at most
