@@ -6,6 +6,8 @@
     run.findings()                 # list of Finding
     ratings = run.ratings("cast")  # P x I x K array
     personae.measures.moral.susceptibility(ratings)
+
+The same call on the same folder goes on where it was stopped.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
     near end   a subscale whose mean lies within `MARGIN` of the range from either end; a profile
                is saturated when at least half of its subscales are near one and the same end.
                Such a profile can hardly move further, and hides differences it would show.
+
+`MARGIN` is a convention.
 """
 
 from __future__ import annotations
