@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ import pytest
 from synthetic_report import make_data
 
 from personae.report import ReportData
+
+# Planted respondents and clouds of other rooms, for `every_report`.
+for room in ("batteries", "compare"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / room))
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from page_checks import chart_trouble, sideways
 from synthetic_report import make_data
 
 from personae.report import ReportData, render_report
@@ -26,9 +27,7 @@ def background(page: Any) -> str:
 @pytest.mark.parametrize("width", [320, 390, 700, 1020, 1280])
 def test_the_page_never_scrolls_sideways(opened: Open, data: ReportData, width: int) -> None:
     page = opened(render_report(data), width=width)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert sideways(page) == 0
     assert page.problems == []
 
 
@@ -37,31 +36,7 @@ def test_no_text_of_a_chart_is_cut_off_or_overlaps(
     opened: Open, data: ReportData, width: int
 ) -> None:
     page = opened(render_report(data), width=width)
-    trouble = page.evaluate(
-        """() => {
-          const found = [];
-          for (const svg of document.querySelectorAll('svg.chart')) {
-            const frame = svg.getBoundingClientRect();
-            const texts = [...svg.querySelectorAll('text')]
-              .filter(t => t.textContent && getComputedStyle(t).visibility === 'visible')
-              .map(t => [t.textContent, t.getBoundingClientRect()]);
-            const id = svg.closest('figure').id;
-            for (const [text, box] of texts)
-              if (box.left < frame.left - 2 || box.right > frame.right + 2 ||
-                  box.top < frame.top - 2 || box.bottom > frame.bottom + 2) found.push([id, text]);
-            if (id === 'fig-heatmap') continue;  // a hundred rows, one size, one step apart
-            for (let i = 0; i < texts.length; i++)
-              for (let j = i + 1; j < texts.length; j++) {
-                const [a, b] = [texts[i][1], texts[j][1]];
-                const wide = Math.min(a.right, b.right) - Math.max(a.left, b.left);
-                const high = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-                if (wide > 1 && high > 4) found.push([id, texts[i][0], texts[j][0]]);
-              }
-          }
-          return found;
-        }"""
-    )
-    assert trouble == []
+    assert chart_trouble(page) == []
 
 
 def test_colours_follow_the_system_and_the_switch_and_print_is_light(

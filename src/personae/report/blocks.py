@@ -124,6 +124,12 @@ class Section:
     blocks: Sequence[Block]
 
     @property
+    def is_folded(self) -> bool:
+        """Whether nothing of it shows until the reader opens it: such a section is not printed."""
+        folded = [isinstance(block, Table) and bool(block.folded) for block in self.blocks]
+        return bool(folded) and all(folded)
+
+    @property
     def figures(self) -> list[Figure]:
         found: list[Figure] = []
         for block in self.blocks:

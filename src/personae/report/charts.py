@@ -107,7 +107,7 @@ def interval_plot(
     drawn.append(x_axis(axis, top, bottom, unit))
     for row, (above, below) in zip(rows, pairwise(edges), strict=True):
         drawn.append(_estimate_row(row, axis, (above + below) / 2, left - 10, canvas.width))
-    return canvas.draw(bottom + (38 if unit else 22), *drawn)
+    return canvas.draw(bottom + (40 if unit else 24), *drawn)
 
 
 def _edges(names: Sequence[str], width: float, top: float) -> list[float]:
@@ -175,7 +175,7 @@ def bars(
         drawn.append(row_label(0, middle, name, left - 10))
         for k, one in enumerate(series):
             drawn.append(_bar(one, k, row, name, axis, y + thick * k, thick))
-    return canvas.draw(bottom + (38 if unit else 22), *drawn)
+    return canvas.draw(bottom + (40 if unit else 24), *drawn)
 
 
 def _bar(one: Series, k: int, row: int, name: str, axis: Axis, y: float, thick: float) -> Markup:

@@ -102,9 +102,10 @@ def lines(
         x = across(mark[0])
         anchor = "end" if x > (left + right) / 2 else "start"
         drawn.append(line(x, top, x, bottom, "mark"))
-        drawn.append(label(x + (-5 if anchor == "end" else 5), top + 9, mark[1], anchor, "t m"))
+        beside = x - 5 if anchor == "end" else x + 5
+        drawn.append(label(beside, top + 9, mark[1], anchor, "t m halo"))
     drawn += [_curve(c, k, across, up) for k, c in enumerate(curves, first)]
-    return canvas.draw(bottom + (38 if x_title else 22), *drawn)
+    return canvas.draw(bottom + (40 if x_title else 24), *drawn)
 
 
 def _curve(curve: Curve, k: int, across: Axis, up: Axis) -> Markup:
@@ -178,7 +179,10 @@ def radar(
         loop = path(ring(one.values), "stroke w2 open", True, stroke_dasharray=DASHES[k % SERIES])
         drawn.append(el("g", loop, *dots, class_=series_class(k)))
     half = math.pi / len(axes)  # tick labels stand between two spokes, clear of the markers
-    for t in reach.ticks[1:]:
+    named = reach.ticks[1:]
+    while len(named) > 2 and (reach(named[1]) - reach(named[0])) * math.cos(half) < 16:
+        named = named[1::2]
+    for t in named:
         x = centre_x + reach(t) * math.cos(half) * math.sin(half)
         y = centre_y - reach(t) * math.cos(half) ** 2
         drawn.append(label(x, y + 4, f"{t:.4g}", "middle", "t m small halo"))
@@ -241,7 +245,7 @@ def scatter(
         if point.labelled:
             others = [spot for spot in spots if spot != (px, py)]
             drawn += _name(point.name, px, py, (left, top, right, bottom), others, taken)
-    return canvas.draw(bottom + (38 if x_title else 22), *drawn)
+    return canvas.draw(bottom + (40 if x_title else 24), *drawn)
 
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom

@@ -229,7 +229,7 @@ class Axis:
 
 
 def x_axis(axis: Axis, top: float, bottom: float, title: str = "", zero: bool = True) -> Markup:
-    """Grid lines, tick labels and a title below; takes 32 px under `bottom`.
+    """Grid lines, tick labels and a title below; takes 34 px under `bottom`.
 
     `zero`: where values of both signs are shown, the line at 0 is stronger.
     """
@@ -237,9 +237,9 @@ def x_axis(axis: Axis, top: float, bottom: float, title: str = "", zero: bool = 
     named = axis.ticks
     while len(named) > 2 and not _apart(named, axis):
         named = named[named.index(0.0) % 2 if 0.0 in named else 0 :: 2]
-    drawn += [label(axis(t), bottom + 14, tick_text(t), "middle", "t m") for t in named]
+    drawn += [label(axis(t), bottom + 16, tick_text(t), "middle", "t m") for t in named]
     if title:
-        drawn.append(label((axis.start + axis.end) / 2, bottom + 30, title, "middle", "t m"))
+        drawn.append(label((axis.start + axis.end) / 2, bottom + 32, title, "middle", "t m"))
     return join(drawn)
 
 

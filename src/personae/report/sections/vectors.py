@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from personae.internals.dosing import DoseCurve
     from personae.internals.extraction import Extraction
     from personae.internals.prediction import Shift
+    from personae.measures.ratio import Interval
 
 BINS = 9
 SHOWN = 20
@@ -164,7 +165,7 @@ def screening(data: ReportData) -> Section | None:
     figure = Figure("fig-screen", title, svg, f"{len(values)} samples.",
                     Table(("from", "to", "samples"), bins))  # fmt: skip
     columns = ("Line", "Difference", "Prompt", "Answer")
-    high = Table(columns, [_sample(r) for r in rows[:SHOWN]], "Towards the trait")
+    high = Table(columns, [_sample(r) for r in rows[:SHOWN]], title="Towards the trait")
     low = Table(columns, [_sample(r) for r in rows[::-1][:SHOWN]], folded="Away from the trait")
     lead = "Which samples would pull the model towards the trait, if it were trained on them?"
     note = Note(
@@ -217,13 +218,15 @@ def prediction(data: ReportData) -> Section | None:
         rank, line = agreement(shifts)
         blocks.append(
             Verdicts([
-                f"Over {rank.n} data sets: Spearman {number(rank.value)} "
-                f"{interval(rank.low, rank.high)}, Pearson {number(line.value)} "
-                f"{interval(line.low, line.high)}."
+                f"Over {rank.n} data sets: Spearman {_shown(rank)}, Pearson {_shown(line)}."
             ])
         )  # fmt: skip
     lead = "Where does the data pull the model along the direction, and did training follow?"
     return Section("prediction", "Predicted shift", lead, [*blocks, Figures(figures)])
+
+
+def _shown(found: Interval) -> str:
+    return f"{number(found.value)} {interval(found.low, found.high)}".strip()
 
 
 VECTOR_SECTIONS = (separation, doses, screening, prediction)
