@@ -53,22 +53,6 @@ def test_local_processes_give_the_same_to_the_bit(
     assert_same(audit(folder, cast, tmp_path / "run", ExecutorSettings("local", 2)), alone)
 
 
-def test_slurm_tasks_give_the_same_to_the_bit(
-    folder: Path, cast: Path, alone: Run, tmp_path: Path
-) -> None:
-    pytest.importorskip("submitit")
-    settings = ExecutorSettings("slurm", 1, cluster="local")
-    assert_same(audit(folder, cast, tmp_path / "run", settings), alone)
-    assert [p.name for p in tmp_path.iterdir()] == ["run"]  # no boxes are left behind
-
-
-def test_a_ray_actor_gives_the_same_to_the_bit(
-    folder: Path, cast: Path, alone: Run, tmp_path: Path
-) -> None:
-    pytest.importorskip("ray")
-    assert_same(audit(folder, cast, tmp_path / "run", ExecutorSettings("ray", 1)), alone)
-
-
 def test_a_model_that_is_not_there_is_one_line(tmp_path: Path, cast: Path) -> None:
     settings = ExecutorSettings("local", 1)
     with pytest.raises(PersonaeError, match=r"no model file or folder './nothing'"):
