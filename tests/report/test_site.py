@@ -81,20 +81,24 @@ def test_folder_names_are_distinct_and_plain(names: list[str]) -> None:
     assert all(s.replace("-", "").replace(".", "").isalnum() and s[0] not in ".-" for s in made)
 
 
-@pytest.mark.browser
-def test_a_hundred_runs_are_filtered_and_sorted_on_a_phone(
-    made: Path, tmp_path: Path, browser: Any
-) -> None:
+@pytest.fixture(scope="module")
+def hundred(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of a hundred runs."""
+    folder = tmp_path_factory.mktemp("hundred")
     runs = []
     for k in range(100):
-        runs.append(tmp_path / f"run-{k:03d}")
+        runs.append(folder / f"run-{k:03d}")
         shutil.copytree(made / ("base" if k % 2 else "tuned"), runs[-1])
-    index = api.site(runs, tmp_path / "site").index
+    return api.site(runs, folder / "site").index
+
+
+@pytest.mark.browser
+def test_a_hundred_runs_are_filtered_and_sorted_on_a_phone(hundred: Path, browser: Any) -> None:
     problems: list[str] = []
     page = browser.new_page(viewport={"width": 390, "height": 800}, offline=True)
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    page.goto(index.as_uri())
+    page.goto(hundred.as_uri())
     wide = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
     assert not page.evaluate(wide)
     page.fill("input[type=search]", "model-1 run-00")
@@ -110,6 +114,54 @@ def test_a_hundred_runs_are_filtered_and_sorted_on_a_phone(
     assert "Persona audit of" in page.inner_text("h1")
     page.close()
     assert problems == []
+
+
+FOCUSED = "document.activeElement"
+
+
+def tab_to(page: Any, wanted: str) -> None:
+    """Press Tab until the element in focus is one that the selector names."""
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate(f"{FOCUSED}.matches({json.dumps(wanted)})"):
+            return
+    raise AssertionError(f"no way to {wanted} by Tab")
+
+
+@pytest.mark.browser
+def test_a_hundred_runs_are_filtered_sorted_and_opened_by_the_keyboard(
+    hundred: Path, browser: Any
+) -> None:
+    page = browser.new_page(
+        viewport={"width": 1280, "height": 800}, offline=True, reduced_motion="reduce"
+    )
+    page.goto(hundred.as_uri())
+    tab_to(page, "input[type=search]")
+    page.keyboard.type("run-09")
+    assert page.inner_text(".search output") == "10 of 100"
+    tab_to(page, "th:nth-child(1) button")
+    for order in ("ascending", "descending"):
+        page.keyboard.press("Enter")
+        assert page.get_attribute("th:nth-child(1)", "aria-sort") == order
+    assert page.evaluate(f"{FOCUSED}.matches('th button')")
+    assert page.evaluate(f"getComputedStyle({FOCUSED}).outlineStyle") == "solid"
+    tab_to(page, "tbody a")
+    assert page.evaluate(f"{FOCUSED}.textContent") == "run-099"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/run-099/report.html#estimates")
+    top = page.evaluate("document.getElementById('estimates').getBoundingClientRect().top")
+    assert 0 <= top < 80
+    page.close()
+
+
+def test_everything_the_index_leads_to_is_there(hundred: Path) -> None:
+    links = re.findall(r'href="([^"#]+)(?:#([\w-]+))?"', hundred.read_text("utf-8"))
+    assert {part for _, part in links} == {"", "estimates", "findings"}
+    texts = {path: (hundred.parent / path).read_text("utf-8") for path, _ in links}
+    assert {"findings.csv", "runs.json"} < set(texts)
+    assert len(texts) == 102
+    assert all(f'<section id="{part}"' in texts[path] for path, part in links if part)
 
 
 def test_one_run_has_no_figure_of_runs_and_many_are_cut_in_words(

@@ -5,8 +5,8 @@ A section is a value: an id (its deep link), a title, a lead sentence and a list
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from markupsafe import Markup
@@ -20,6 +20,7 @@ class Table:
     `remark_last`: the last column is a sentence, put under its row on a narrow screen.
     `folded`: where given, the words that open the table.
     `links`: where given, a relative address for each row's first cell.
+    `sections`: columns whose cells lead to a section of the row's page, by its id.
     `searchable`: rows can be filtered by what is typed, and sorted by a column.
     """
 
@@ -29,6 +30,7 @@ class Table:
     remark_last: bool = False
     folded: str = ""
     links: Sequence[str] = ()
+    sections: Mapping[str, str] = field(default_factory=dict)
     searchable: bool = False
     title: str = ""
     kind: ClassVar[str] = "table"

@@ -19,10 +19,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from personae.collect.folder import write_atomic
 from personae.files import csv_cell
 from personae.findings import Finding
-from personae.report.blocks import Figure, Note, Section, Table
+from personae.report.blocks import Figure, Note, Prose, Section, Table
 from personae.report.charts import Estimate, interval_plot
 from personae.report.data import ReportData
 from personae.report.page import write_report
@@ -30,6 +32,10 @@ from personae.report.svg import Canvas
 from personae.report.text import clean_all
 
 MOST_DRAWN = 60
+FILES = Markup(
+    '<p>All findings of all runs: <a href="findings.csv">findings.csv</a>. This table: '
+    '<a href="runs.json">runs.json</a>.</p>'
+)
 DRAWN = (("susceptibility", "S, how far personas move the mean rating"),
          ("robustness", "R, how steadily a persona's ratings are held"))  # fmt: skip
 
@@ -96,16 +102,18 @@ def index(data: ReportData) -> Section:
         rows=[_row(r) for r in shown],
         caption="S and R of the moral battery, over all items; intervals are in each report.",
         links=[r.page for r in shown],
+        sections={"S": "estimates", "R": "estimates", "findings": "findings"},
         searchable=True,
     )
-    lead = "Open a run for its report. All findings of all runs: findings.csv, beside this page."
-    return Section("runs", "Runs", lead, [*lost, *([table] if shown else [])])
+    lead = "Open a run for its report, or a number for its place in it."
+    return Section("runs", "Runs", lead, [*lost, *([table] if shown else []), Prose(FILES)])
 
 
 def _row(run: SiteRun) -> tuple[Any, ...]:
     s, r = run.headline("susceptibility"), run.headline("robustness")
     values = [None if f is None else f.value for f in (s, r)]
-    return (run.name, run.model, run.battery, *values, len(run.findings), run.created[:16])
+    created = run.created[:16].replace("T", " ")
+    return (run.name, run.model, run.battery, *values, len(run.findings), created)
 
 
 def _drawn(metric: str, title: str) -> Any:
@@ -116,6 +124,7 @@ def _drawn(metric: str, title: str) -> Any:
             return None
         kept = pairs[:MOST_DRAWN]
         rows = [Estimate(r.name, f.value, f.low, f.high) for r, f in kept]
+        unit = kept[0][1].unit
         canvas = Canvas(f"site-{metric}", title, f"{metric} of {len(kept)} runs with intervals")
         table = Table(
             ("run", metric, "low", "high", "n", "method"),
@@ -123,7 +132,9 @@ def _drawn(metric: str, title: str) -> Any:
         )
         cut = f" The first {MOST_DRAWN} of {len(pairs)} runs are drawn." if pairs != kept else ""
         caption = f"With each run's own interval; runs are comparable only where set-ups are.{cut}"
-        figure = Figure(canvas.id, title, interval_plot(canvas, rows), caption, table, wide=True)
+        figure = Figure(
+            canvas.id, title, interval_plot(canvas, rows, unit), caption, table, wide=True
+        )
         return Section(metric, metric.capitalize(), "", [figure])
 
     return section

@@ -67,7 +67,7 @@ def _verdicts(found: Found) -> Iterator[str]:
         else:
             yield (
                 f"Written answers, {who}: {_shown(rate)} of {rate.n} coherent answers are "
-                f"misaligned ({rate.method.split('; ')[1]})."
+                f"misaligned ({rate.method.partition('; ')[2].partition('; ')[0]})."
             )
     if not rates:
         yield "Nobody has judged written answers; personae judge RUN --judge MODEL does so."
