@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup setup-dev audit test docs lint types imports check clean
+.PHONY: setup setup-dev audit test docs bench lint types imports check clean
 
 setup: .venv/.installed
 setup-dev: .venv/.installed-dev

