@@ -40,7 +40,7 @@ Examples:
 def fit(
     model: ModelArg = "smollm2",
     out: Annotated[
-        Path | None, typer.Option(help="Direction file. [axes/MODEL.safetensors]")
+        Path | None, typer.Option(help="Direction file. [MODEL.safetensors in axes]")
     ] = None,
     roles: Annotated[Path | None, typer.Option(help="YAML file or folder of your roles.")] = None,
     pairs: Annotated[int, typer.Option(min=6, help="Answers a role.")] = 12,

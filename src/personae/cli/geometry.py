@@ -67,7 +67,7 @@ def geometry(
     intervene: Annotated[
         Path | None, typer.Option(help="JSON file: treated models run under it (or base does).")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder. [geometry/BASE-CAST-LAYOUT]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder. [geometry/BASE-CAST-...]")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the probe's null.")] = 0,
     fresh: Annotated[
         bool, typer.Option("--fresh/--resume", help="Move an old folder aside and start over.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from personae.cli.console import JsonFlag, print_json, table
+from personae.cli.console import WIDTH, JsonFlag, in_lines, print_json, table
 
 list_app = typer.Typer(help="List what there is to choose from.", no_args_is_help=True)
 show_app = typer.Typer(help="Show a cast, an instrument or a model.", no_args_is_help=True)
@@ -104,7 +104,7 @@ def show_model(
     if json_:
         print_json({"schema": 1, "model": name, "card": card})
         return
-    print(card)
+    print("\n".join(in_lines(card, WIDTH)))
 
 
 def _print(rows: list[dict[str, str]], kind: str, json_: bool) -> None:

@@ -29,7 +29,7 @@ from personae.cli import (
     training,
     vectors,
 )
-from personae.cli.console import say
+from personae.cli.console import plain_help, say
 from personae.errors import PersonaeError
 
 app = typer.Typer(
@@ -88,6 +88,7 @@ def _main(
 
 def run() -> None:
     """Entry point: a mendable mistake is one line and exit code 2, Ctrl-C is 130."""
+    plain_help()
     try:
         app()
     except PersonaeError as error:

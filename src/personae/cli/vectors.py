@@ -24,7 +24,7 @@ def extract(
     trait: Annotated[str, typer.Argument(help="A bundled trait or a YAML file.")],
     model: ModelArg = "smollm2",
     out: Annotated[
-        Path | None, typer.Option(help="Direction file. [vectors/MODEL-TRAIT.safetensors]")
+        Path | None, typer.Option(help="Direction file. [vectors/MODEL-TRAIT]")
     ] = None,
     own: Annotated[
         bool, typer.Option("--own/--typical", help="The model's own answers, or the trait file's.")
