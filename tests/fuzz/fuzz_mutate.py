@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from random import Random
+from typing import Any
+
+from fuzz_grammar import Injure
 
 PIECES = (
     b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\x1b[31m", b"\x85", b"\xe2\x80\xae",
@@ -13,6 +20,58 @@ PIECES = (
     "\N{VULGAR FRACTION ONE HALF}".encode(), "\N{FULLWIDTH DIGIT FOUR}".encode(), b"4", b"4.5",
     b"/10", b"four", b"not", b"<think>", b"</think>", b"a" * 3000,
 )  # fmt: skip
+
+
+def _alone() -> Mapping[str, bytes]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Target:
+    """One reader.
+
+    Args:
+        file: what the broken file is called, below a folder of its own.
+        seeds: whole examples, or what makes them.
+        read: given the broken file's path.
+        injure: breaks an example without leaving its format (fuzz_grammar.py).
+        around: the other files of the folder.
+        weight: how many of the inputs, against 1 for a reader of small files.
+    """
+
+    name: str
+    file: str
+    seeds: tuple[bytes, ...] | Callable[[], tuple[bytes, ...]]
+    read: Callable[[Path], Any]
+    injure: Injure | None = None
+    around: Callable[[], Mapping[str, bytes]] = _alone
+    weight: float = 1.0
+
+    @cached_property
+    def examples(self) -> tuple[bytes, ...]:
+        return self.seeds() if callable(self.seeds) else self.seeds
+
+    def broken(self, random: Random) -> bytes:
+        """An example after some injuries."""
+        return self.injured(random.choice(self.examples), random)
+
+    def injured(self, seed: bytes, random: Random) -> bytes:
+        """A file after some injuries: half the time by its grammar, else byte by byte."""
+        if self.injure is not None and random.random() < 0.5:
+            seed = self.injure(seed, random)
+            if random.random() < 0.8:
+                return seed
+        return mutated(seed, (*PIECES, *self.examples), random)
+
+    def place(self, folder: Path, data: bytes) -> Path:
+        """The path of a file with `data`, the others of its folder around it."""
+        path = folder / self.name / self.file
+        if not path.parent.is_dir():
+            for name, content in {**self.around(), self.file: b""}.items():
+                (folder / self.name / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / self.name / name).write_bytes(content)
+        path.write_bytes(data)
+        return path
 
 
 def mutated(seed: bytes, others: tuple[bytes, ...], random: Random) -> bytes:
