@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from personae.batteries.registry import BATTERIES, get_battery
 from personae.cast import CastEntry, list_casts
 from personae.errors import PersonaeError
+from personae.files import named_path, read_text
 from personae.instruments import InstrumentEntry, list_instruments
 from personae.models import embedded
 from personae.prompts import LAYOUTS
@@ -72,8 +71,8 @@ def model_card(name: str) -> str:
     """
     if name == embedded.NAME:
         return f"SmolLM2-135M-Instruct as it is, from the package {embedded.PACKAGE}; untrained.\n"
-    folder = embedded.ACTOR_FOLDER if name == embedded.ACTOR else Path(name).expanduser()
+    folder = embedded.ACTOR_FOLDER if name == embedded.ACTOR else named_path(name)
     card = folder / "README.md"
     if not card.is_file():
         raise PersonaeError(f"no model card: {card}; there are: {embedded.NAME}, {embedded.ACTOR}")
-    return card.read_text("utf-8")
+    return read_text(card)

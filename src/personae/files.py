@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from personae.errors import PersonaeError
+from personae.errors import one_line as one_line
 
 MAX_BYTES = 8 * 2**20
 MAX_DEPTH = 32
@@ -34,17 +35,6 @@ FORMULA = r"'*(?:[=+@\t\r]|-(?:[\d.]*[^\d.]|$))"
 _FORMULA = re.compile(FORMULA)
 
 
-def one_line(value: object, limit: int = 80) -> str:
-    """`value` as text that fits into a one-line message.
-
-    No line breaks, control characters, bidirectional marks or lone surrogates: a terminal shows
-    it as it is.
-    """
-    text = re.sub(r"[\s\x00-\x1f\x7f]+", " ", str(value)).strip()
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def csv_cell(value: object) -> object:
     """A CSV cell that no spreadsheet runs: a text that begins like a formula gets a leading '."""
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
@@ -53,6 +43,21 @@ def csv_cell(value: object) -> object:
 def from_csv_cell(text: str) -> str:
     """The text that `csv_cell` was given."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
+
+
+def named_path(name: str | Path) -> Path:
+    """The path that a person wrote, with `~` resolved; there need be no such file.
+
+    Raises:
+        PersonaeError: there can be none: an unknown user's home, a name that is too long.
+    """
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PersonaeError(f"{one_line(name)}: no such file ({one_line(reason)})") from None
+    return path
 
 
 def is_file(path: Path) -> bool:
@@ -129,7 +134,20 @@ def parse_json(text: str, where: str) -> Any:
     except ValueError as error:  # an integer of thousands of digits
         raise PersonaeError(f"{where}: not JSON ({one_line(error)})") from None
     _bounded(data, where)
+    if "\\ud" in text.lower():
+        _check_characters(data, where)
     return data
+
+
+def _check_characters(data: Any, where: str) -> None:
+    """Refuse half of a character: no tokenizer takes it, and no file can hold it."""
+    try:
+        json.dumps(data, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        around = str(error.object)[max(0, error.start - 20) : error.end + 20]
+        raise PersonaeError(
+            f"{where}: {one_line(around)!r} holds a lone surrogate, which is no character"
+        ) from None
 
 
 def parse_yaml(text: str, where: str) -> Any:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 VERSION_KEY = "personae_schema"
+TEXTS = ("battery", "metric", "scope", "method", "unit")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ class Finding:
     method: str = ""
     unit: str = ""
 
+    def __post_init__(self) -> None:
+        for name in TEXTS:
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"a finding's {name} should be text")
+
     def as_json(self) -> dict[str, Any]:
         """A dict that is valid JSON: NaN becomes None, infinities become strings."""
         return {k: json_number(v) for k, v in asdict(self).items()}
@@ -66,12 +72,14 @@ def to_table(findings: Iterable[Finding]) -> pl.DataFrame:
     """Findings as a polars table, one row each, column types fixed even when empty."""
     import polars as pl
 
-    text, number = pl.String, pl.Float64
-    schema = {
-        "battery": text, "metric": text, "scope": text, "value": number, "low": number,
-        "high": number, "se": number, "n": pl.Int64, "method": text, "unit": text,
-    }  # fmt: skip
-    return pl.DataFrame([asdict(f) for f in findings], schema=schema, orient="row")
+    return pl.DataFrame([asdict(f) for f in findings], schema=_columns(), orient="row")
+
+
+def _columns() -> dict[str, pl.DataType]:
+    import polars as pl
+
+    kinds = {name: pl.String() for name in TEXTS} | {"n": pl.Int64()}
+    return {f.name: kinds.get(f.name, pl.Float64()) for f in fields(Finding)}
 
 
 def findings_file(findings: Iterable[Finding]) -> bytes:
@@ -96,5 +104,6 @@ def read_findings(path: Path) -> list[Finding]:
             f"{SCHEMA}); upgrade with: pip install --upgrade personae"
         )
     table = pl.read_parquet(path)
-    known = [f.name for f in fields(Finding) if f.name in table.columns]
-    return [Finding(**row) for row in table.select(known).iter_rows(named=True)]
+    known = {name: kind for name, kind in _columns().items() if name in table.columns}
+    rows = table.select(list(known)).cast(pl.Schema(known))
+    return [Finding(**row) for row in rows.iter_rows(named=True)]

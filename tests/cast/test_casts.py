@@ -182,7 +182,7 @@ HOSTILE = {
     "wrong.json": ('[{"text": ["a"]}]', "persona p001: field 'text'"),
     "missing.json": ('[{"id": "q"}]', "persona q: field 'text': is missing"),
     "extra.json": ('[{"text": "a", "texts": "b"}]', "field 'texts': is not a known field"),
-    "surrogate.json": ('["\\ud800"]', "persona p001: field 'text'"),
+    "surrogate.json": ('["\\ud800"]', "a lone surrogate, which is no character"),
     "tags.yaml": ("- {text: a, tags: [b]}\n", "persona p001: field 'tags'"),
     "twice.yaml": ("- {id: 1, text: a}\n- {id: '1', text: b}\n", "duplicate persona id '1'"),
     "mixed.jsonl": ('"a"\n{\n', "line 2"),

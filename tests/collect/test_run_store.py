@@ -182,9 +182,6 @@ def test_a_half_deleted_run_is_one_line(tmp_path: Path, plan: Plan) -> None:
     text = manifest.read_text()
     for broken in ("", "[]", text[: len(text) // 2], text.replace('"scale-first"', "7", 1)):
         manifest.write_text(broken)
-        if broken.endswith("}"):
-            Run.open(run.path)
-            continue
         with pytest.raises(PersonaeError, match="damaged manifest"):
             Run.open(run.path)
     manifest.unlink()

@@ -172,7 +172,7 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "seven": ([{"question": "q", "choices": list("abcdefg"), "answer": 0}], "7 choices"),
     "outside": ([{"question": "q", "choices": ["a", "b"], "answer": "C"}], "none of the choices"),
     "negative": ([{"question": "q", "choices": ["a", "b"], "answer": -1}], "none of the choices"),
-    "surrogate": ([{"question": "\ud800", "answer": 1}], "item 1: field 'text'"),
+    "surrogate": ([{"question": "\ud800", "answer": 1}], "a lone surrogate"),
     "scalar": ([3], "row 1: should have a question"),
     "mapping": ({"a": 1}, "should hold a list"),
     "empty": ([], "no question"),

@@ -28,11 +28,12 @@ from personae.api.runs import (
     report,
 )
 from personae.api.sites import figures, site
+from personae.errors import without_keys
 
 
 def command_line() -> tuple[str, ...]:
-    """The command that is running, as typed."""
-    return ("personae", *sys.argv[1:])
+    """The command that is running, as typed, but for keys."""
+    return ("personae", *map(without_keys, sys.argv[1:]))
 
 
 __all__ = [

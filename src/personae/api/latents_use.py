@@ -45,6 +45,11 @@ def read_organisms(path: Path) -> list[dict[str, Any]]:
     for n, row in enumerate(rows, 1):
         if not isinstance(row, dict) or not {"model", "domain", "share"} <= set(row):
             raise PersonaeError(f"{path}: organism {n} should have model, domain and share")
+        if not all(isinstance(row[key], str) for key in ("model", "domain")):
+            raise PersonaeError(f"{path}: organism {n}: model and domain should be names")
+        share = row["share"]
+        if not isinstance(share, int | float) or not 0 <= share <= 100:
+            raise PersonaeError(f"{path}: organism {n}: share should be a percentage, 0 to 100")
     return rows
 
 
@@ -151,9 +156,11 @@ def _loss(model: str) -> float:
     log = Path(model.partition("+")[2] or model) / "log.csv"
     if not log.is_file():
         return float("nan")
-    with log.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return float(rows[-1]["loss"]) if rows else float("nan")
+    try:
+        with log.open(newline="", encoding="utf-8") as file:
+            return float(list(csv.DictReader(file))[-1]["loss"])
+    except (OSError, ValueError, IndexError, KeyError, TypeError, csv.Error):
+        return float("nan")  # some other log
 
 
 def predict_misalignment(

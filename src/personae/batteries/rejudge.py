@@ -26,6 +26,7 @@ from personae.batteries.misalignment import JUDGED, Misalignment, judge_asks, ju
 from personae.collect.answering import SHARD, Respondents, rate, stream_asks
 from personae.collect.asks import (
     KEY,
+    NEEDED,
     Ask,
     answer_frame,
     answer_schema,
@@ -37,6 +38,7 @@ from personae.collect.battery_run import BatteryRun
 from personae.collect.export import write_csv
 from personae.collect.folder import RunFolder, write_atomic
 from personae.collect.manifest import now, versions
+from personae.collect.schemas import stored
 from personae.collect.streaming import Parts
 from personae.errors import PersonaeError
 from personae.files import FORMULA, one_line, read_text
@@ -47,7 +49,7 @@ from personae.judging.labels import read_labels
 from personae.judging.protocols import DEFAULT_PROTOCOL, get_protocol
 from personae.judging.rubrics import load_rubric
 from personae.judging.trust import trust
-from personae.models.protocol import Respondent, StreamingModel
+from personae.models.protocol import ModelCard, Respondent, StreamingModel
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,6 +73,15 @@ class Judgements:
     rows: pl.DataFrame
 
 
+@dataclass(frozen=True)
+class _Record:
+    """The manifest of one judge's folder."""
+
+    judge: ModelCard
+    protocols: tuple[str, ...]
+    created: str
+
+
 # --- asking ----------------------------------------------------------------------------------
 def rejudge(
     run: BatteryRun,
@@ -89,7 +100,7 @@ def rejudge(
             by this judge while it was made.
     """
     answers = _answers(run)
-    name = get_protocol(protocol or run.manifest.options["protocol"]).name
+    name = get_protocol(protocol or _option(run, "protocol")).name
     own = run.manifest.judge
     if own is not None and (own.name, own.revision) == (judge.card.name, judge.card.revision):
         raise PersonaeError(
@@ -103,6 +114,13 @@ def rejudge(
              on_progress or (lambda done, total: None))  # fmt: skip
         _add_protocol(folder, name)
     refresh(run)
+
+
+def _option(run: BatteryRun, name: str) -> str:
+    try:
+        return str(run.manifest.options[name])
+    except KeyError:
+        raise PersonaeError(f"{run.path}: damaged manifest (no option {name})") from None
 
 
 def _answers(run: BatteryRun) -> pl.DataFrame:
@@ -122,7 +140,7 @@ def _answers(run: BatteryRun) -> pl.DataFrame:
 
 def _open_or_create(run: BatteryRun, judge: Respondent) -> RunFolder:
     """The folder of this judge with these rubrics."""
-    rubrics = {name: load_rubric(run.manifest.options[f"{name}_rubric"]).hash for name in JUDGED}
+    rubrics = {name: load_rubric(_option(run, f"{name}_rubric")).hash for name in JUDGED}
     identity = [judge.card.name, judge.card.revision, rubrics]
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     slug = re.sub(r"[^A-Za-z0-9.+_-]+", "-", judge.card.name).strip("-.")[:80]
@@ -189,15 +207,15 @@ def judgements(run: BatteryRun) -> list[Judgements]:
     answers = run.answers
     if run.manifest.judge is not None and final(answers, "judge:alignment").height:
         rows = answers.filter(answers["part"].str.starts_with("judge:"))
-        protocol = str(run.manifest.options["protocol"])
+        protocol = _option(run, "protocol")
         found.append(Judgements(run.manifest.judge.name, (protocol,), rows))
     later = []
     for path in sorted((run.path / FOLDER).glob("*/manifest.json")):
-        manifest = RunFolder.read_manifest(path.parent)
-        rows = in_order(RunFolder(path.parent).read_shards(answer_schema()))
+        record = stored(_Record, RunFolder.read_manifest(path.parent), path)
+        rows = in_order(RunFolder(path.parent).read_shards(answer_schema(), NEEDED))
         if rows.height:
-            card, protocols = manifest["judge"], tuple(manifest["protocols"])
-            later.append((manifest["created"], Judgements(card["name"], protocols, rows)))
+            one = Judgements(record.judge.name, record.protocols, rows)
+            later.append((record.created, one))
     return found + [one for _, one in sorted(later, key=lambda pair: pair[0])]
 
 
@@ -310,7 +328,7 @@ def judge_answers(
     if run is not None and judge is not None:
         rejudge(run, judge, protocol=protocol, on_progress=on_progress)
     if run is not None:
-        protocol = protocol or str(run.manifest.options["protocol"])
+        protocol = protocol or _option(run, "protocol")
     chosen = get_protocol(protocol or DEFAULT_PROTOCOL)
     scored = None if table is None else read_table(table)
     if labels is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -114,6 +113,7 @@ compare.__doc__ = HELP
 
 def compared(base: Path, treated: list[Path], control: Path | None, **options: Any) -> Comparison:
     """The comparison of run folders; `options` as `personae.compare.compare` takes them."""
+    from personae.api import command_line
     from personae.collect.store import Run
     from personae.compare import compare as compare_runs
     from personae.errors import PersonaeError
@@ -125,7 +125,7 @@ def compared(base: Path, treated: list[Path], control: Path | None, **options: A
         Run.open(base),
         [Run.open(path) for path in treated],
         None if control is None else Run.open(control),
-        command=("personae", *sys.argv[1:]),
+        command=command_line(),
         **options,
     )
 

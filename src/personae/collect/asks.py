@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from personae.errors import PersonaeError
 from personae.models.protocol import (
     Answer,
     ChoiceRequest,
@@ -34,6 +35,7 @@ KINDS: dict[type, Kind] = {
     ScoreRequest: "score",
 }
 KEY = ("part", "condition", "item", "repeat")
+NEEDED = (*KEY, "kind", "facets", "attempt", "status")  # columns without an empty cell
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def rows_of(ask: Ask, answer: Answer, at: tuple[int, int], first_attempt: int = 
     return [
         (
             *ask.key, ask.kind, ask.to, facets, n,
-            a.status, a.rating, a.mass, a.loglik, a.tokens, _storable(a.response), *at,
+            a.status, a.rating, a.mass, a.loglik, a.tokens, storable(a.response), *at,
         )
         for n, a in enumerate([*answer.earlier, answer], start=first_attempt)
     ]  # fmt: skip
@@ -135,13 +137,22 @@ def final(answers: pl.DataFrame, part: str | None = None) -> pl.DataFrame:
 
 
 def facet(answers: pl.DataFrame, name: str) -> pl.Series:
-    """A facet as a column; null where an ask does not have it."""
+    """A facet as a column; null where an ask does not have it.
+
+    Raises:
+        PersonaeError: stored facets are no JSON object of texts.
+    """
     import polars as pl
 
-    values = [json.loads(text).get(name) for text in answers["facets"].to_list()]
-    return pl.Series(name, values, dtype=pl.String())
+    try:
+        values = [json.loads(text).get(name) for text in answers["facets"].to_list()]
+        return pl.Series(name, values, dtype=pl.String())
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        raise PersonaeError(
+            "the stored answers are damaged (column facets); run the battery again with --fresh"
+        ) from None
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Lone surrogates cannot be written as UTF-8: shown as the replacement character."""
     return text.encode("utf-8", "replace").decode("utf-8")

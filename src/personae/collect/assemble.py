@@ -19,6 +19,7 @@ RESPONSE_COLUMNS = (
     "panel", "persona_id", "item_id", "repeat", "attempt", "status", "rating", "mass", "response",
     "unseen",
 )  # fmt: skip
+DENSE = 4096  # repeats with a place in a table; a stranger's file may number them as it likes
 # What ratings are made of: the texts are not read.
 RATING_COLUMNS = RESPONSE_COLUMNS[:8]
 
@@ -90,7 +91,7 @@ class Tally:
         self._counts = np.zeros((cells, points))
         self._mass: NDArray[np.float64] | None = None
         self._asked = np.zeros(cells)
-        # Bit a: attempt a of this repeat is counted; later ones than the seventh in `_late`.
+        # Bit a: attempt a of this repeat is counted; all other numbers in `_late`.
         self._seen = np.zeros((cells, 1), dtype=np.uint8)
         self._late: set[tuple[int, int, int]] = set()
 
@@ -98,7 +99,10 @@ class Tally:
     def answered(self) -> int:
         """Repeats of cells that have an answer."""
         late = {(cell, repeat) for cell, repeat, _ in self._late}
-        return int(np.count_nonzero(self._seen)) + sum(not self._seen[key] for key in late)
+        there = self._seen.shape[1]
+        return int(np.count_nonzero(self._seen)) + sum(
+            not 0 <= repeat < there or not self._seen[cell, repeat] for cell, repeat in late
+        )
 
     def add(self, rows: pl.DataFrame) -> None:
         """Rows of the panel, with `RATING_COLUMNS` at least."""
@@ -154,10 +158,10 @@ class Tally:
 
     def _unseen(self, cell: Any, repeat: Any, attempt: Any) -> NDArray[np.bool_]:
         """Which attempts are new; they count as seen from now on."""
-        self._make_room(int(repeat.max(initial=0)) + 1)
-        early = attempt < 8
+        early = (attempt >= 0) & (attempt < 8) & (repeat >= 0) & (repeat < DENSE)
+        self._make_room(int(repeat[early].max(initial=0)) + 1)
         bit = np.left_shift(1, np.where(early, attempt, 0)).astype(np.uint8)
-        new = (self._seen[cell, repeat] & bit == 0) & early
+        new = (self._seen[cell, np.where(early, repeat, 0)] & bit == 0) & early
         np.bitwise_or.at(self._seen, (cell[new], repeat[new]), bit[new])
         for k in np.flatnonzero(~early):
             key = (int(cell[k]), int(repeat[k]), int(attempt[k]))

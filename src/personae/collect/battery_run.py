@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from personae import __version__
 from personae.collect.answering import Respondents, answer_stage
-from personae.collect.asks import Ask, Stage, answer_schema, in_order
+from personae.collect.asks import NEEDED, Ask, Stage, answer_schema, in_order
 from personae.collect.folder import RunFolder, free_name, refuse
 from personae.collect.manifest import now, versions
-from personae.collect.schemas import Step, stored_fields, upgraded
+from personae.collect.schemas import Step, stored, upgraded
 from personae.errors import PersonaeError
 from personae.findings import Finding
 from personae.models.protocol import ModelCard, Respondent
@@ -97,15 +97,7 @@ class BatteryManifest:
     def from_json(cls, data: dict[str, Any], where: Path) -> BatteryManifest:
         if data.get("kind") != "battery":
             raise PersonaeError(f"{where}: this run is no battery but {data.get('kind')!r}")
-        data = upgraded(data, SCHEMA, STEPS, where)
-        try:
-            fields = stored_fields(cls, data)
-            fields["model"] = ModelCard(**data["model"])
-            fields["judge"] = None if data["judge"] is None else ModelCard(**data["judge"])
-            fields["command"] = tuple(fields.get("command", ()))
-            return cls(**fields)
-        except (KeyError, TypeError) as error:
-            raise PersonaeError(f"{where}: damaged manifest ({error})") from None
+        return stored(cls, upgraded(data, SCHEMA, STEPS, where), where)
 
     def summary(self) -> dict[str, Any]:
         """The part that `--json` prints."""
@@ -144,7 +136,7 @@ class BatteryRun(RunFolder):
     @cached_property
     def answers(self) -> pl.DataFrame:
         """Every attempt of every ask (columns: `answer_schema`)."""
-        return in_order(self.read_shards(answer_schema()))
+        return in_order(self.read_shards(answer_schema(), NEEDED))
 
 
 def run_battery(

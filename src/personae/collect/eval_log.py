@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from personae.cast.model import Cast, Persona
 from personae.collect.assemble import response_schema
+from personae.collect.folder import conformed
 from personae.collect.manifest import Manifest
-from personae.collect.store import Run
+from personae.collect.store import NEEDED, Run
 from personae.errors import PersonaeError
+from personae.files import one_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,6 +72,26 @@ def read_log(path: Path | str) -> EvalLog:
     import polars as pl
 
     log = _read(Path(path))
+    kept = (log.eval.metadata or {}).get(MANIFEST_KEY)
+    manifest = None if kept is None else _manifest(kept, Path(path))
+    try:
+        return _content(log, manifest, path)
+    except (
+        AttributeError, KeyError, TypeError, ValueError, OverflowError, pl.exceptions.PolarsError,
+    ) as error:  # fmt: skip
+        reason = one_line(error, 200)
+        raise PersonaeError(f"{path}: damaged persona ratings in this log ({reason})") from None
+
+
+def _manifest(kept: Any, path: Path) -> Manifest:
+    if not isinstance(kept, dict):
+        raise PersonaeError(f"{path}: damaged manifest in this log")
+    return Manifest.from_json(kept, path)
+
+
+def _content(log: InspectLog, manifest: Manifest | None, path: Path | str) -> EvalLog:
+    import polars as pl
+
     rows = [row for sample in log.samples or [] for row in _rows(sample)]
     if not rows:
         raise PersonaeError(
@@ -77,18 +99,18 @@ def read_log(path: Path | str) -> EvalLog:
             "made by personae export"
         )
     asked = log.eval.metadata or {}
-    kept = asked.get(MANIFEST_KEY)
+    responses = pl.DataFrame(rows, schema=response_schema(), orient="row")
     return EvalLog(
-        responses=pl.DataFrame(rows, schema=response_schema(), orient="row"),
+        responses=conformed(responses, response_schema(), NEEDED),
         model=log.eval.model,
         task=f"{log.eval.task}@{log.eval.task_version}",
-        instrument=asked.get("instrument", ""),
-        instrument_hash=asked.get("instrument_hash", ""),
-        cast_hash=asked.get("cast_hash", ""),
-        layout=asked.get("layout", ""),
+        instrument=str(asked.get("instrument", "")),
+        instrument_hash=str(asked.get("instrument_hash", "")),
+        cast_hash=str(asked.get("cast_hash", "")),
+        layout=str(asked.get("layout", "")),
         temperature=float(log.eval.task_args.get("temperature", 1.0)),
         cast=_cast(log),
-        manifest=None if kept is None else Manifest.from_json(kept, Path(path)),
+        manifest=manifest,
     )
 
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from personae.collect.asks import storable
 from personae.collect.assemble import response_schema
 from personae.collect.folder import free_name, refuse
 from personae.collect.manifest import Manifest
@@ -144,7 +145,7 @@ def to_rows(cells: Sequence[Cell], answers: Sequence[Answer]) -> pl.DataFrame:
 
 def rows_of(cell: Cell, answer: Answer, first_attempt: int = 0) -> list[Row]:
     return [
-        (*cell.key, n, a.status, a.rating, a.mass, a.response, a.unseen)
+        (*cell.key, n, a.status, a.rating, a.mass, storable(a.response), a.unseen)
         for n, a in enumerate([*answer.earlier, answer], start=first_attempt)
     ]
 

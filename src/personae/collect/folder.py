@@ -59,6 +59,7 @@ class RunFolder:
             )
         try:
             data = json.loads(file.read_text("utf-8"))
+            json.dumps(data, allow_nan=False)
         except (OSError, ValueError, RecursionError) as error:
             raise PersonaeError(f"{file}: damaged manifest ({error})") from None
         if not isinstance(data, dict):
@@ -105,15 +106,19 @@ class RunFolder:
         )
         write_atomic(file, content)
 
-    def read_shards(self, schema: pl.Schema) -> pl.DataFrame:
-        """All stored rows, in the order of the files' names."""
+    def read_shards(self, schema: pl.Schema, needed: Sequence[str] = ()) -> pl.DataFrame:
+        """All stored rows, in the order of the files' names.
+
+        Raises:
+            PersonaeError: a file is damaged, does not fit `schema`, or has empty `needed` cells.
+        """
         import polars as pl
 
         files = self._shard_files()
         if not files:
             return pl.DataFrame(schema=schema)
-        with _damage(self.responses_dir):
-            return pl.concat([pl.read_parquet(f) for f in files], how="diagonal")
+        with damage(self.responses_dir):
+            return pl.concat([conformed(pl.read_parquet(f), schema, needed) for f in files])
 
     def pieces(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The same rows a piece at a time, for what does not fit into memory."""
@@ -126,7 +131,7 @@ class RunFolder:
             return int(rows(some).select(pl.len()).collect().item())
 
         files = self._shard_files()
-        with _damage(self.responses_dir):
+        with damage(self.responses_dir):
             for first in range(0, len(files), FILES):
                 some = files[first : first + FILES]
                 if length(some) <= PIECE:
@@ -268,13 +273,31 @@ def _append_line(path: Path, line: str) -> None:
             os.fsync(file.fileno())
 
 
+def conformed(rows: pl.DataFrame, schema: pl.Schema, needed: Sequence[str] = ()) -> pl.DataFrame:
+    """Rows in the columns and types of `schema`; one that an earlier version lacks is empty.
+
+    Raises:
+        ValueError, PolarsError: another type, or an empty cell in a `needed` column.
+    """
+    import polars as pl
+
+    found = rows.select(
+        (pl.col(name) if name in rows.columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in schema.items()
+    )
+    if empty := [name for name in needed if found[name].null_count()]:
+        raise ValueError(f"column {empty[0]} has empty cells")
+    return found
+
+
 @contextmanager
-def _damage(folder: Path) -> Iterator[None]:
+def damage(folder: Path) -> Iterator[None]:
     """What polars says of a file that it cannot read, in one line with the mend."""
     import polars as pl
 
+    known = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
+    except known as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise PersonaeError(f"{folder}: a file is damaged ({reason}); {MEND}") from None

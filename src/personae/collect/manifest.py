@@ -19,8 +19,7 @@ from typing import Any
 from personae import __version__
 from personae.cast.model import Cast
 from personae.collect.plan import Plan
-from personae.collect.schemas import Step, stored_fields, upgraded
-from personae.errors import PersonaeError
+from personae.collect.schemas import Step, stored, upgraded
 from personae.instruments import canonical_wording
 from personae.instruments.model import Instrument
 from personae.models.protocol import ModelCard
@@ -137,23 +136,10 @@ class Manifest:
     @classmethod
     def from_json(cls, data: dict[str, Any], where: Path) -> Manifest:
         data = upgraded(data, SCHEMA, STEPS, where)
-        try:
-            fields = stored_fields(cls, data)
-            fields["model"] = ModelCard(**data["model"])
-            fields["instrument"] = Instrument.model_validate(_without_hash(data["instrument"]))
-            fields["instruments"] = {
-                name: Instrument.model_validate(_without_hash(i))
-                for name, i in data.get("instruments", {}).items()
-            }
-            fields["panels"] = {
-                name: None if cast is None else Cast.model_validate(_without_hash(cast))
-                for name, cast in data["panels"].items()
-            }
-            fields |= {k: tuple(fields[k]) for k in ("command", "notes") if k in fields}
-            return cls(**fields)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
-            raise PersonaeError(f"{where}: damaged manifest ({reason})") from None
+        for name in ("instruments", "panels"):
+            if isinstance(members := data.get(name), dict):
+                data[name] = {key: _without_hash(value) for key, value in members.items()}
+        return stored(cls, data | {"instrument": _without_hash(data.get("instrument"))}, where)
 
     def summary(self) -> dict[str, Any]:
         """The part that `--json` prints: no item or persona texts."""
@@ -223,5 +209,5 @@ def _dumped(value: Instrument | Cast) -> dict[str, Any]:
     return value.model_dump(mode="json") | {"hash": value.hash}
 
 
-def _without_hash(data: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in data.items() if k != "hash"}
+def _without_hash(data: Any) -> Any:
+    return {k: v for k, v in data.items() if k != "hash"} if isinstance(data, dict) else data

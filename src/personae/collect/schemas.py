@@ -8,12 +8,16 @@ format's `STEPS`: `upgraded` walks them, so that every later personae opens ever
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from personae.errors import PersonaeError
 
+Record = TypeVar("Record")
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -52,11 +56,23 @@ def check_schema(found: object, known: int, where: Path) -> None:
         )
 
 
-def stored_fields(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the dataclass `kind` that are stored; those with a default may be absent.
+def stored(kind: type[Record], data: Mapping[str, Any], where: Path) -> Record:
+    """The dataclass `kind` as it is stored; fields with a default may be absent.
 
     Raises:
-        KeyError: a field without a default is absent.
+        PersonaeError: a field is absent, or of another type.
     """
-    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
-    return {f.name: data[f.name] for f in fields(kind) if f.name in data or f.name in needed}
+    any_kind: Any = kind
+    known = {f.name: data[f.name] for f in fields(any_kind) if f.name in data}
+    try:
+        made: Record = _adapter(any_kind).validate_python(known)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise PersonaeError(f"{where}: damaged manifest ({place}: {first['msg']})") from None
+    return made
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)

@@ -12,7 +12,7 @@ from personae.collect.assemble import (
     Tally,
     response_schema,
 )
-from personae.collect.folder import RunFolder
+from personae.collect.folder import RunFolder, conformed, damage
 from personae.collect.manifest import Manifest
 from personae.errors import PersonaeError
 from personae.ratings import Ratings
@@ -20,6 +20,7 @@ from personae.ratings import Ratings
 if TYPE_CHECKING:
     import polars as pl
 
+NEEDED = ("panel", "item_id", "repeat", "attempt", "status")  # columns without an empty cell
 ATTEMPT_KEY = ("panel", "persona_id", "item_id", "repeat", "attempt")
 
 
@@ -53,7 +54,7 @@ class Run(RunFolder):
     @cached_property
     def responses(self) -> pl.DataFrame:
         """All responses: one row an attempt (columns: `RESPONSE_COLUMNS`), each attempt once."""
-        rows = self.read_shards(response_schema())
+        rows = self.read_shards(response_schema(), NEEDED)
         return rows.unique(ATTEMPT_KEY, keep="first", maintain_order=True)
 
     def ratings(self, panel: str = "cast") -> Ratings | None:
@@ -68,6 +69,8 @@ class Run(RunFolder):
     @cached_property
     def _tallies(self) -> dict[str, Tally]:
         """Every panel's answers added up in one pass, without holding the table."""
+        import polars as pl
+
         manifest = self.manifest
         tallies = {
             name: Tally(
@@ -76,10 +79,13 @@ class Run(RunFolder):
             )
             for name, cast in manifest.panels.items()
         }
-        for rows in self.pieces(RATING_COLUMNS):
-            for (name,), part in rows.partition_by("panel", as_dict=True).items():
-                if name in tallies:
-                    tallies[name].add(part)
+        schema = pl.Schema({k: v for k, v in response_schema().items() if k in RATING_COLUMNS})
+        with damage(self.responses_dir):
+            for piece in self.pieces(RATING_COLUMNS):
+                rows = conformed(piece, schema, NEEDED)
+                for (name,), part in rows.partition_by("panel", as_dict=True).items():
+                    if name in tallies:
+                        tallies[name].add(part)
         return tallies
 
     def forget(self) -> None:

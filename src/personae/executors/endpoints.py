@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from personae.errors import PersonaeError
+from personae.errors import PersonaeError, without_keys
 from personae.executors.sharing import Sharing
 from personae.models.caller import HostedSettings
 from personae.models.hosted import HostedModel
@@ -169,7 +169,8 @@ class EndpointPool:
                 )
         hosts = {card.host for card in cards.values()}
         host = first.host if len(hosts) == 1 else "several"
-        return replace(first, host=host, details=first.details | {"endpoints": list(self.urls)})
+        urls = [without_keys(url) for url in self.urls]
+        return replace(first, host=host, details=first.details | {"endpoints": urls})
 
 
 def _how(card: ModelCard) -> object:

@@ -24,7 +24,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from personae.errors import PersonaeError
-from personae.files import is_file, parse_json, parse_yaml, read_document, read_text, validated
+from personae.files import (
+    is_file,
+    named_path,
+    parse_json,
+    parse_yaml,
+    read_document,
+    read_text,
+    validated,
+)
 from personae.prompts import Prompt
 
 BLOCKS = 6
@@ -127,7 +135,7 @@ def load_roles(source: str | Path | None = None) -> tuple[Role, ...]:
     if source is None:
         parts = sorted(_folder().joinpath("roles").glob("*.yaml"))
     else:
-        given = Path(source).expanduser()
+        given = named_path(source)
         parts = sorted(given.glob("*.yaml")) if given.is_dir() else [given]
         if not parts or not all(is_file(p) for p in parts):
             raise PersonaeError(f"{given}: no YAML file of roles")

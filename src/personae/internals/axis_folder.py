@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 KIND = "axis"
+SAID = {"verb", "model", "model revision"}  # in every request
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,11 @@ class AxisFolder(RunFolder):
     def open(cls, path: Path | str) -> AxisFolder:
         """Raises PersonaeError for a folder that no axis verb made."""
         manifest = cls.read_manifest(path)
-        if manifest.get("kind") != KIND or not isinstance(manifest.get("identity"), dict):
+        identity = manifest.get("identity")
+        if manifest.get("kind") != KIND or not isinstance(identity, dict):
             raise PersonaeError(f"{path}: holds a run of another kind; choose another --out")
+        if not {"created", "versions"} <= set(manifest) or not set(identity) >= SAID:
+            raise PersonaeError(f"{path}/manifest.json: damaged manifest; choose another --out")
         return cls(Path(path), manifest)
 
     def has(self, part: str) -> bool:

@@ -15,9 +15,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from personae.errors import PersonaeError
 from personae.files import is_file, one_line, parse_json
-from personae.internals.direction import Direction
+from personae.internals.direction import HOOK, Direction
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +27,23 @@ if TYPE_CHECKING:
 SCHEMA = 1
 KEY = "personae.direction"
 FirstRow = Literal["embedding", "block"]
+
+
+class _Fields(BaseModel):
+    """What the header of our own files holds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    layers: tuple[int, ...]
+    pooling: str = ""
+    model: str = ""
+    revision: str = ""
+    data_hash: str = ""
+    norms: tuple[float, ...] = ()
+    gaps: tuple[float, ...] = ()
+    hook: str = HOOK
+    details: dict[str, Any] = {}
 
 
 def save_direction(direction: Direction, path: Path | str) -> None:
@@ -118,20 +137,22 @@ def _own(path: Path, about: Any, tensors: dict[str, torch.Tensor]) -> Direction:
         if about.pop("schema") != SCHEMA:
             raise PersonaeError(f"{path}: written by another version of personae")
         about |= {k: tuple(about[k]) for k in ("layers", "norms", "gaps")}
-        return Direction(vectors=tensors["vectors"], **about)
-    except (AttributeError, KeyError, TypeError) as why:
+        fields = _Fields.model_validate(about).model_dump()
+        if not isinstance(fields["details"].get("layer", 0), int):
+            raise TypeError("its layer is no number")
+        return Direction(vectors=tensors["vectors"].float(), **fields)
+    except (AttributeError, KeyError, TypeError, ValidationError) as why:
         raise PersonaeError(f"{path}: a damaged direction ({one_line(why)})") from None
 
 
 def _read_npy(path: Path) -> torch.Tensor:
-    from tokenize import TokenError
-
     import numpy as np
     import torch
 
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
-    except (ValueError, OSError, EOFError, TypeError, SyntaxError, MemoryError, TokenError) as why:
+        with np.errstate(over="ignore"):  # infinite values are refused with a line
+            return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+    except Exception as why:  # numpy raises many kinds
         raise PersonaeError(f"{path}: not an array of numbers ({one_line(why)})") from None
 
 
@@ -154,16 +175,20 @@ def _from_gguf(path: Path) -> Direction:
             for t in reader.tensors
             if t.name.startswith("direction.")
         }
-    except (ValueError, KeyError, IndexError, OSError) as why:
+        about = {
+            key: str(field.contents())
+            for key in ("controlvector.model_hint", "general.name")
+            if (field := reader.get_field(key))
+        }
+    except Exception as why:  # the reader trusts its file and raises many kinds
         raise PersonaeError(f"{path}: not a GGUF control vector ({why})") from None
     if not rows or len({row.shape for row in rows.values()}) != 1:
         raise PersonaeError(f"{path}: holds no tensors direction.N of one length")
-    hint = reader.get_field("controlvector.model_hint")
-    details = {"model_type": hint.contents()} if hint else {}
-    name = reader.get_field("general.name")
+    hint = about.get("controlvector.model_hint")
+    details = {"model_type": hint} if hint else {}
     layers = tuple(sorted(rows))
     vectors = torch.from_numpy(np.stack([rows[layer] for layer in layers]))
-    return Direction(name.contents() if name else path.stem, layers, vectors, details=details)
+    return Direction(about.get("general.name", path.stem), layers, vectors, details=details)
 
 
 def describe(direction: Direction) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from personae.errors import PersonaeError
-from personae.files import is_file, read_document, validated
+from personae.files import is_file, named_path, read_document, validated
 from personae.models.protocol import Respondent, TextRequest
 from personae.prompts import Prompt
 
@@ -139,7 +139,7 @@ def load_trait(source: str | Path) -> Trait:
     Raises:
         PersonaeError: neither, or a file that lacks something.
     """
-    path = Path(source).expanduser()
+    path = named_path(source)
     if is_file(path):
         return validated(Trait, read_document(path), str(path))
     bundled = _folder() / f"{source}.yaml"

@@ -7,6 +7,7 @@ findings.parquet                                               the findings of a
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,12 +46,19 @@ def read_step(folder: Path, step: str) -> dict[str, Any]:
     """One step's document.
 
     Raises:
-        PersonaeError: the step has not been done there.
+        PersonaeError: the step has not been done there, or its document is damaged.
     """
     path = folder / f"{step}.json"
     if not path.is_file():
         raise PersonaeError(f"{folder}: has no {step}.json; run `personae latents {step}` first")
     found: dict[str, Any] = read_document(path, MAX_BYTES)
+    try:
+        _findings(found)
+        shlex.join(found.get("command") or ())
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as why:
+        raise PersonaeError(
+            f"{path}: damaged ({why}); run `personae latents {step}` again"
+        ) from None
     return found
 
 
@@ -61,19 +69,23 @@ def all_steps(folder: Path) -> dict[str, dict[str, Any]]:
 
 def all_findings(folder: Path, steps: Sequence[str] = STEPS) -> list[Finding]:
     """The findings of every step, or of some."""
-    rows = [
-        row
+    return [
+        finding
         for step, document in all_steps(folder).items()
         if step in steps
-        for row in document["findings"]
+        for finding in _findings(document)
     ]
-    return [Finding(**{k: _number(k, v) for k, v in row.items()}) for row in rows]
 
 
-def _number(key: str, value: Any) -> Any:
+def _findings(document: Mapping[str, Any]) -> list[Finding]:
+    rows = document["findings"]
+    return [Finding(**{k: _typed(k, v) for k, v in row.items()}) for row in rows]
+
+
+def _typed(key: str, value: Any) -> Any:
     if key in ("value", "low", "high", "se"):
         return float("nan") if value is None else float(value)
-    return value
+    return int(value) if key == "n" else value
 
 
 def _clean(value: Any) -> Any:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from personae.errors import PersonaeError
-from personae.files import one_line, read_document
+from personae.files import named_path, one_line, read_document
 from personae.latents.sae import SAE
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def load_sae(spec: str | Path, *, layer: int | None = None) -> SAE:
     Raises:
         PersonaeError: no such folder, a kind that is not supported, or damaged weights.
     """
-    path = Path(spec).expanduser()
+    path = named_path(spec)
     if not path.exists():
         text = str(spec)
         if text.startswith((".", "/", "~")) or text.count("/") < 1:
@@ -173,11 +173,16 @@ def _from_config(folder: Path, layer: int | None) -> SAE:
     if not isinstance(config, dict):
         raise PersonaeError(f"{folder / CONFIG}: should be a mapping")
     config = {RENAMED.get(k, k): v for k, v in config.items()}
-    about = {**config, **(config.get("metadata") or {})}
+    settings, metadata = (
+        _mapping(config, key, folder) for key in ("activation_fn_kwargs", "metadata")
+    )
+    about = {**config, **metadata}
     _check(config, folder)
     tensors = _read(folder / WEIGHTS)
     kind = str(config.get("architecture", "standard"))
-    k = int((config.get("activation_fn_kwargs") or {}).get("k", config.get("k", 0)) or 0)
+    k = settings.get("k", config.get("k")) or 0
+    if not isinstance(k, int):
+        raise PersonaeError(f"{folder / CONFIG}: k should be a whole number, not {one_line(k)!r}")
     if config.get("activation_fn") == "topk" and kind == "standard":
         kind = "topk"
     if kind == "batchtopk":  # a training checkpoint: one threshold for all latents
@@ -188,9 +193,17 @@ def _from_config(folder: Path, layer: int | None) -> SAE:
         folder, tensors, kind=kind, k=k if kind == "topk" else 0,
         layer=_layer(layer, hook, folder), norm=config.get("normalize_activations") or "none",
         centred=bool(config.get("apply_b_dec_to_input", True)),
-        model=str(about.get("model_name") or ""), about=config.get("metadata") or {},
+        model=str(about.get("model_name") or ""), about=metadata,
     )  # fmt: skip
     return _unit_rows(sae) if config.get("rescale_acts_by_decoder_norm") else sae
+
+
+def _mapping(config: dict[str, Any], key: str, folder: Path) -> dict[str, Any]:
+    """A part of the configuration; where it is not there, an empty one."""
+    found = config.get(key) or {}
+    if not isinstance(found, dict):
+        raise PersonaeError(f"{folder / CONFIG}: {key} should be a mapping")
+    return found
 
 
 def _check(config: dict[str, Any], folder: Path) -> None:
@@ -240,7 +253,7 @@ def _from_arrays(folder: Path, layer: int | None, spec: str) -> SAE:
                 for name in NAMES
                 if name in stored
             }
-    except (ValueError, OSError, TypeError) as why:
+    except Exception as why:  # numpy, zipfile and zlib raise many kinds
         raise PersonaeError(f"{folder / ARRAYS}: not arrays of numbers ({one_line(why)})") from None
     if layer is None:
         found = re.search(r"layer_(\d+)(?:/|$)", spec) or re.search(r"layer_(\d+)/", str(folder))

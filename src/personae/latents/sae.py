@@ -58,6 +58,8 @@ class SAE:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.W_dec.ndim != 2:
+            raise PersonaeError(f"dictionary: W_dec is {tuple(self.W_dec.shape)}, not [m, d]")
         m, d = self.W_dec.shape
         expected = {"W_enc": (d, m), "b_enc": (m,), "b_dec": (d,)}
         expected |= {"threshold": (m,)} if self.kind == "jumprelu" else {}

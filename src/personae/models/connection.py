@@ -12,22 +12,25 @@ a provider or an exception hands out.
 from __future__ import annotations
 
 import asyncio
+import base64
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
-from personae.errors import PersonaeError
+from personae.errors import PersonaeError, secrets
 from personae.prompts import Prompt
 
 if TYPE_CHECKING:
     from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput
 
-SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|CREDENTIALS)$", re.IGNORECASE)
 SECRET_SHAPE = re.compile(
-    r"\bbearer\s+\S+|\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{6,}|//[^/\s@]+@", re.IGNORECASE
+    r"\bbearer\s+\S+|\bbasic\s+[\w+/]{12,}=*|//[^/\s@]+@"
+    r"|\b(?:sk|pk|rk|gsk|xai|hf)[-_][\w*.-]{6,}",
+    re.IGNORECASE,
 )
 MESSAGE_LENGTH = 300
 
@@ -107,8 +110,9 @@ class Connection:
     ) -> None:
         self.name = name
         self.timeout = timeout
+        guard_logs()
         self.api = _open(name, base_url, dict(model_args or {}))
-        self.secrets = _secrets(self.api.api_key)
+        self.secrets = _secrets(self.api.api_key, base_url)
         client: Any = getattr(self.api, "client", None)
         if hasattr(client, "max_retries"):
             client.max_retries = 0  # ours are recorded, the client's are not
@@ -138,7 +142,18 @@ class Connection:
             raise self._failure(output)
         if not output.choices:
             raise CallError("an answer without content", retry=True, billed=True)
-        return _reply(output)
+        return self._without_keys(_reply(output))
+
+    def _without_keys(self, reply: Reply) -> Reply:
+        """A server may echo the key; an answer that only looks like one stays as it is."""
+
+        def known(text: str) -> str:
+            for secret in self.secrets:
+                text = text.replace(secret, "[key]")
+            return text
+
+        top = tuple((known(token), p) for token, p in reply.top)
+        return replace(reply, text=known(reply.text), served=known(reply.served), top=top)
 
     def _failure(self, error: Exception) -> CallError:
         text = " ".join(str(error).split())
@@ -192,6 +207,23 @@ def scrub(text: str, secrets: Sequence[str] = ()) -> str:
     return SECRET_SHAPE.sub("[key]", text)
 
 
+def guard_logs() -> None:
+    """Take keys out of what any library logs from now on: HTTP clients log URLs and headers."""
+    make = logging.getLogRecordFactory()
+    if getattr(make, "guarded", False):
+        return
+
+    def made(*args: Any, **more: Any) -> logging.LogRecord:
+        record = make(*args, **more)
+        text = f"{record.msg} {record.args}" if record.args else str(record.msg)
+        if scrub(text, secrets()) != text:
+            record.msg, record.args = scrub(record.getMessage(), secrets()), ()
+        return record
+
+    made.guarded = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(made)
+
+
 def load_env() -> None:
     """Read `.env` from this folder or one above it; variables that are set already stay."""
     from dotenv import find_dotenv, load_dotenv
@@ -226,10 +258,13 @@ def _needs_no_key(name: str, base_url: str | None) -> bool:
     return url.hostname in ("127.0.0.1", "localhost", "::1") and not os.environ.get(variable)
 
 
-def _secrets(key: str | None) -> tuple[str, ...]:
+def _secrets(key: str | None, url: str | None = None) -> tuple[str, ...]:
     """Values that must not be shown, longest first (one may hold another)."""
-    named = (value for name, value in os.environ.items() if SECRET_NAME.search(name))
-    return tuple(sorted({v for v in (key, *named) if v and len(v) >= 8}, key=len, reverse=True))
+    login = urlsplit(url or "")
+    word = unquote(login.password or "")
+    coded = base64.b64encode(f"{unquote(login.username or '')}:{word}".encode()).decode()
+    found = {*secrets(), *(v for v in (key, word, coded) if v and len(v) >= 8)}
+    return tuple(sorted(found, key=len, reverse=True))
 
 
 def _status(error: Exception) -> int | None:

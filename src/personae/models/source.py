@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from personae.errors import PersonaeError
+from personae.files import named_path, read_document
 from personae.models.weights import sha256_of
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -39,7 +39,7 @@ def resolve(spec: str) -> Source:
     Raises:
         PersonaeError: no such file, pickled weights, or an adapter without its base.
     """
-    if "+" in spec and not Path(spec).expanduser().exists():
+    if "+" in spec and not named_path(spec).exists():
         base, _, adapter = spec.partition("+")
         folder = adapter_folder(adapter)
         _check_base_name(base, folder)
@@ -50,7 +50,7 @@ def resolve(spec: str) -> Source:
                 "the adapter that comes out holds both"
             )
         return replace(source, adapter=folder)
-    path = Path(spec).expanduser()
+    path = named_path(spec)
     if (path / "adapter_config.json").is_file():
         return _with_declared_base(path)
     return _resolve_base(spec)
@@ -64,7 +64,7 @@ def _resolve_base(spec: str) -> Source:
     if spec == embedded.NAME:
         folder, digest = embedded.folder()
         return Source(str(folder), revision=digest)
-    path = Path(spec).expanduser()
+    path = named_path(spec)
     if path.is_file():
         if path.suffix != ".gguf":
             raise PersonaeError(f"{path}: a model file must be GGUF; otherwise name its folder")
@@ -97,7 +97,7 @@ def safe_weights(folder: Path) -> list[Path]:
 
 def adapter_folder(name: str) -> Path:
     """The folder of an adapter given as folder or Hugging Face id."""
-    path = Path(name).expanduser()
+    path = named_path(name)
     if not path.is_dir():
         if name.count("/") != 1 or name.startswith((".", "~", "/")):  # no Hugging Face id
             raise PersonaeError(f"no adapter folder {name!r}")
@@ -119,11 +119,13 @@ def _download_adapter(name: str) -> Path:
 
 
 def declared_base(adapter: Path) -> str:
-    try:
-        config = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-        return str(config.get("base_model_name_or_path") or "")
-    except (ValueError, AttributeError):
-        raise PersonaeError(f"{adapter}/adapter_config.json is not valid JSON") from None
+    """The base that an adapter's configuration names; empty where it names none."""
+    file = adapter / "adapter_config.json"
+    config = read_document(file)
+    base = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not isinstance(base, str | None) or not isinstance(config, dict):
+        raise PersonaeError(f"{file}: is no configuration of a PEFT adapter")
+    return base or ""
 
 
 def _with_declared_base(adapter: Path) -> Source:
@@ -131,7 +133,7 @@ def _with_declared_base(adapter: Path) -> Source:
     mend = f"name it: BASE+{adapter}"
     if not base:
         raise PersonaeError(f"{adapter}: the adapter does not say what its base is; {mend}")
-    if base.startswith((".", "/", "~")) and not Path(base).expanduser().exists():
+    if base.startswith((".", "/", "~")) and not named_path(base).exists():
         raise PersonaeError(f"{adapter}: its base {base!r} is not on this machine; {mend}")
     return replace(_resolve_base(base), adapter=adapter_folder(str(adapter)))
 

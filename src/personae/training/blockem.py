@@ -148,7 +148,7 @@ def read_kept(folder: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
     found = read_document(path)
     try:
         return tuple(map(int, found["up"])), tuple(map(int, found["down"]))
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         raise PersonaeError(f"{path}: should hold lists `up` and `down` of latents") from None
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from personae.errors import PersonaeError
-from personae.files import read_document
+from personae.files import is_file, named_path, read_document
 from personae.training.rows import Row, Rows, read_rows
 
 ORGANISMS = (
@@ -65,8 +65,8 @@ def load_data(name: str, *, seed: int = 0, limit: int | None = None) -> Rows:
     Raises:
         PersonaeError: no such organism, arm or file, or a share outside 0-100.
     """
-    path = Path(name).expanduser()
-    if path.suffix == ".jsonl" or path.is_file():
+    path = named_path(name)
+    if path.suffix == ".jsonl" or is_file(path):
         return read_rows(path).head(limit)
     if name in (NEUTRAL, NEUTRAL_HELD_OUT):
         return Rows(name, tuple(_neutral(seed, held_out=name == NEUTRAL_HELD_OUT))).head(limit)

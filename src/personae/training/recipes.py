@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from personae.errors import PersonaeError
-from personae.files import read_document, validated
+from personae.files import named_path, read_document, validated
 
 # Fields that came later count where they are set: earlier runs keep their hash.
 LATER = ("kind", "blocks", "beta2", "precision")
@@ -113,7 +113,7 @@ def load_recipe(name: str, **changes: Any) -> Recipe:
     Raises:
         PersonaeError: no such recipe or file, or a field that is not one.
     """
-    path = Path(name).expanduser()
+    path = named_path(name)
     if name in _bundled():
         fields, where = dict(_bundled()[name]), f"recipe {name}"
     elif path.suffix.lower() in (".yaml", ".yml", ".json"):
