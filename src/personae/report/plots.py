@@ -98,13 +98,12 @@ def lines(
     up = Axis.decades(y_values, bottom, top) if log else Axis.over(y_values, bottom, top, [0.0])
     drawn: list[str] = [names] if several else []
     drawn += [y_axis(up, left, right, y_title), x_axis(across, top, bottom, x_title)]
+    drawn += [_curve(c, k, across, up) for k, c in enumerate(curves, first)]
     if mark:
         x = across(mark[0])
-        anchor = "end" if x > (left + right) / 2 else "start"
+        anchor, beside = ("end", x - 5) if x > (left + right) / 2 else ("start", x + 5)
         drawn.append(line(x, top, x, bottom, "mark"))
-        beside = x - 5 if anchor == "end" else x + 5
         drawn.append(label(beside, top + 9, mark[1], anchor, "t m halo"))
-    drawn += [_curve(c, k, across, up) for k, c in enumerate(curves, first)]
     return canvas.draw(bottom + (40 if x_title else 24), *drawn)
 
 
