@@ -33,15 +33,25 @@ Model = TypeVar("Model", bound=BaseModel)
 # escaped again, so that both ways give the same text.
 FORMULA = r"'*(?:[=+@\t\r]|-(?:[\d.]*[^\d.]|$))"
 _FORMULA = re.compile(FORMULA)
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def csv_cell(value: object) -> object:
-    """A CSV cell that no spreadsheet runs: a text that begins like a formula gets a leading '."""
-    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+    """A CSV cell that no spreadsheet runs and no terminal obeys.
+
+    A text that begins like a formula gets a leading '; control characters and direction overrides
+    are shown as replacement characters.
+    """
+    if not isinstance(value, str):
+        return value
+    text = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def from_csv_cell(text: str) -> str:
-    """The text that `csv_cell` was given."""
+    """The text that `csv_cell` was given, but for control characters."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 

@@ -61,6 +61,6 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
     """A CSV file, there whole or not at all; no cell is a formula to a spreadsheet."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([csv_cell(value) for value in row] for row in rows)
+    for row in (columns, *rows):
+        writer.writerow([csv_cell(value) for value in row])
     write_atomic(path, buffer.getvalue().encode("utf-8", "replace"))

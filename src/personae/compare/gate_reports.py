@@ -8,8 +8,10 @@ from xml.etree import ElementTree
 from personae.compare.gate import Check, Decision
 from personae.compare.model import Comparison
 
-# What XML 1.0 cannot hold, even escaped.
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML 1.0 cannot hold, even escaped; C1 controls; and what reorders the text around it.
+_FORBIDDEN = re.compile(
+    "[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u202a-\u202e\u2066-\u2069]"
+)
 
 
 def junit(decision: Decision) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from personae.collect.folder import write_atomic
+from personae.files import csv_cell
 from personae.findings import SCHEMA, findings_file
 from personae.study.contrasts import ALL, OUT, PRIMARY, Row, references, rows
 from personae.study.execute import Failures
@@ -114,7 +115,7 @@ def _csv(found: Sequence[Row]) -> str:
     writer.writerow(names)
     for row in found:
         cells = [getattr(row, name) for name in names]
-        writer.writerow([f"{c:.6g}" if isinstance(c, float) else c for c in cells])
+        writer.writerow([f"{c:.6g}" if isinstance(c, float) else csv_cell(c) for c in cells])
     return text.getvalue()
 
 
