@@ -189,15 +189,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parts = parser.add_subparsers(dest="part", required=True)
     options: dict[str, dict[str, float]] = {
-        "sweep": {"checkpoints": 10_000, "workers": 16, "cells-per-second": 12, "start": 7,
-                  "findings": 0.2, "report": 0.4, "worker-gb": 1.5, "bytes-a-cell": 76,
+        "sweep": {"checkpoints": 10_000, "workers": 16, "cells-per-second": 12, "start": 5.3,
+                  "findings": 0.2, "report": 0.3, "worker-gb": 1.5, "bytes-a-cell": 76,
                   "dollars-an-hour": 0.05},
         "model": {"parameters": 400e9, "active": 400e9, "gpus": 8, "gpu-memory": 141,
                   "gpu-tflops": 990, "utilisation": 0.3, "load-gb-s": 2, "dollars-an-hour": 3,
                   "layers": 126, "hidden": 16384, "mlp": 53248, "kv-heads": 8, "head-dim": 128,
                   "vocabulary": 128_256, "calls": 64},
         "store": {"ratings": 1e9, "personas": 10_000, "bytes-a-rating": 0.83,
-                  "writes-a-second": 4e6, "reads-a-second": 4e6, "base-gb": 0.25,
+                  "writes-a-second": 5e6, "reads-a-second": 2.5e6, "base-gb": 0.4,
                   "dollars-an-hour": 0.05},
         "faults": {"shards": 10_000, "workers": 64, "shard-seconds": 10, "load": 300,
                    "lifetime": 7200},
