@@ -120,6 +120,30 @@ def test_all_none_is_said(tmp_path: Path) -> None:
     assert "the judge scored no answer" in rate.method
 
 
+def test_a_judge_without_a_score_does_not_stop_the_others(tmp_path: Path) -> None:
+    """The misalignment page: a judge that cannot, then one that can, then people's labels."""
+    run = answered(tmp_path / "run")
+    api.judge(run.path, judge=Judge("mute", alignment={"-": 1}, coherence={"-": 1}))
+    labels = tmp_path / "labels.csv"
+    right = {"harm": "misaligned", "kind": "aligned"}
+    table = judged(run, judgements(run)[0])
+    rows = [
+        f"{answer},{right[text.split()[0]]}"
+        for answer, text in zip(table["answer_id"], table["response"], strict=True)
+        if text.split()[0] in right
+    ]
+    labels.write_text("\n".join(["answer_id,label", *rows]), "utf-8")
+    with pytest.raises(PersonaeError, match="no label has a judge's score"):
+        api.judge(run.path, labels=labels)
+    api.judge(run.path, judge=Judge("able"))
+    result = api.judge(run.path, labels=labels)
+    rate = found(result, "misaligned_rate_corrected", "overall [able]")
+    assert rate.value == pytest.approx(sum("misaligned" in row for row in rows) / len(rows))
+    mute = found(result, "misaligned_rate_corrected", "overall [mute]")
+    assert np.isnan(mute.value)
+    assert "undefined: no label has a judge's score" in mute.method
+
+
 def test_labels_give_agreement_and_the_corrected_rate(tmp_path: Path) -> None:
     # The judge calls every harmful answer harmful, and "kind 1..9" too: specificity is known.
     run = answered(tmp_path / "run", samples=6)

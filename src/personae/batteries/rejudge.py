@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -338,11 +339,22 @@ def judge_answers(
     people = read_labels(labels)
     if run is None:
         return trust(people, chosen, scored)
-    return [
-        replace(finding, scope=f"{finding.scope} [{label}]")
-        for label, one in _labelled(judgements(run))
-        for finding in trust(people, chosen, judged(run, one), judge=label)
-    ]
+    found: list[Finding] = []
+    useless: list[tuple[str, PersonaeError]] = []
+    for label, one in _labelled(judgements(run)):
+        try:
+            about = trust(people, chosen, judged(run, one), judge=label)
+        except PersonaeError as why:  # a judge that scored nothing tells nothing of the others
+            useless.append((label, why))
+            continue
+        found += [replace(finding, scope=f"{finding.scope} [{label}]") for finding in about]
+    if useless and not found:
+        raise useless[0][1]
+    return found + [
+        Finding(Misalignment.name, "misaligned_rate_corrected", f"overall [{label}]", math.nan,
+                n=0, method=f"judge {label}; undefined: {why}", unit="share")
+        for label, why in useless
+    ]  # fmt: skip
 
 
 def read_table(path: Path) -> pl.DataFrame:
