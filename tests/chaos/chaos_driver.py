@@ -1,4 +1,4 @@
-"""A run behind two worker processes with planted answers: `chaos_driver.py RUN`."""
+"""A run behind two worker processes with planted answers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,3 @@ def main(out: Path) -> None:
     cast.write_text(Cast(name="chaos", personas=personas).model_dump_json())
     with WorkerPool(slots, tries=20) as pool:
         api.audit(pool, cast=cast, suite="quick", out=out)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from servers import Received, Reply, Server
 
 
 def model_folder(folder: Path) -> Path:
@@ -56,3 +58,19 @@ def rating_files(folder: Path) -> list[Path]:
             file.write_text("\n".join(lines) + "\n")
             files.append(file)
     return files
+
+
+NAME = "openai-api/loop/test-model"
+
+
+def serve() -> Server:
+    """A server that gives the same answer to the same question, after ever other waits."""
+    from test_hosted import honest, is_probe
+
+    def steady(request: Received) -> Reply:
+        reply = honest(replace(request, index=0))  # the index is the seed where none was sent
+        return Reply(
+            reply.body, wait=0.0 if is_probe(request) else 0.004 * (request.index * 7 % 11)
+        )
+
+    return Server(steady, keep=False)
