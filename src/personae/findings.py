@@ -106,4 +106,5 @@ def read_findings(path: Path) -> list[Finding]:
     table = pl.read_parquet(path)
     known = {name: kind for name, kind in _columns().items() if name in table.columns}
     rows = table.select(list(known)).cast(pl.Schema(known))
+    rows = rows.with_columns(pl.col(pl.Float64).fill_null(math.nan), pl.col(pl.Int64).fill_null(0))
     return [Finding(**row) for row in rows.iter_rows(named=True)]

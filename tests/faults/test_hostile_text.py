@@ -77,7 +77,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, said: Said) -> Path:
         said("findings", place / run, "--json")
         said("report", place / run)
     with redirect_stdout(StringIO()) as printed:  # the verbs themselves need models
-        show_latents(place / "latents", "diff", False)
+        show_latents(place / "latents", "diff", False, "Changes")
         show_latents(place / "latents", "diff", True)
     said.printed += printed.getvalue()
     said("judge", place / "battery", "--protocol", "below-50")

@@ -49,6 +49,18 @@ def direction(**changes: Any) -> bytes:
     return made
 
 
+def states(**shapes: tuple[int, ...]) -> bytes:
+    """Persona states whose arrays have other shapes."""
+    from safetensors.numpy import load, save
+
+    data = whole("states.safetensors")
+    length = int.from_bytes(data[:8], "little")
+    about = json.loads(data[8 : 8 + length])["__metadata__"]
+    changed = {name: np.ones(shape, np.float16) for name, shape in shapes.items()}
+    made: bytes = save(load(data) | changed, about)
+    return made
+
+
 def flat_weights() -> bytes:
     from safetensors.numpy import load, save
 
@@ -107,6 +119,10 @@ FOUND: dict[str, list[tuple[Callable[[], bytes], str]]] = {
         (lambda: direction(details={"layer": "x"}), "damaged direction"),
         (lambda: direction(norms=["x", "y"]), "damaged direction"),
     ],
+    "states.safetensors": [
+        (lambda: states(persona_end=(2, 3)), "damaged"),
+        (lambda: states(answer=(2, 2, 1, 3)), "damaged"),
+    ],
     "rows.jsonl": [(lambda: whole("rows.jsonl").replace(b"hi", rb"\ud800"), "lone surrogate")],
     "samples.jsonl": [(lambda: whole("rows.jsonl").replace(b"ho", rb"\udfff"), "lone surrogate")],
     "log.eval": [(lambda: log(persona="x"), "damaged persona ratings in this log")],
@@ -155,6 +171,12 @@ def test_what_once_broke_is_one_line(
 def test_a_report_of_findings_with_other_methods_is_written(tmp_path: Path) -> None:
     target = BY_NAME["report.battery.findings"]
     target.read(target.place(tmp_path, table(target.name, method=pl.lit("by hand"))))
+
+
+def test_a_finding_without_a_number_is_not_a_number(tmp_path: Path) -> None:
+    target = BY_NAME["report.audit.findings"]
+    empty = pl.lit(None, pl.Float64)
+    target.read(target.place(tmp_path, table(target.name, value=empty, low=empty, high=empty)))
 
 
 def test_a_line_of_the_log_beside_an_adapter_may_be_anything(tmp_path: Path) -> None:

@@ -110,10 +110,18 @@ def load_states(path: Path) -> PersonaStates:
                                values["persona_end"], values["answer"], about)  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as why:
         raise PersonaeError(f"{path}: damaged persona states ({why})") from None
-    rows = {len(states.personas), len(states.persona_end), len(states.answer)}
-    if about.get("schema") != SCHEMA or len(rows) != 1:
+    if about.get("schema") != SCHEMA or not _fits(states):
         raise PersonaeError(f"{path}: damaged, or written by another version of personae")
     return states
+
+
+def _fits(states: PersonaStates) -> bool:
+    """Whether ids, texts, layers and the two arrays are about the same personas and layers."""
+    end, answer = states.persona_end, states.answer
+    if (end.ndim, answer.ndim) != (3, 4) or not 0 < len(states.personas) == len(states.texts):
+        return False
+    P, L = len(states.personas), len(states.layers)
+    return end.shape[:2] == (P, L) and answer.shape == (P, answer.shape[1], *end.shape[1:])
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Any], about: Mapping[str, Any]) -> None:
