@@ -121,7 +121,7 @@ FOUND: dict[str, list[tuple[Callable[[], bytes], str]]] = {
     ],
     "states.safetensors": [
         (lambda: states(persona_end=(2, 3)), "damaged"),
-        (lambda: states(answer=(2, 2, 1, 3)), "damaged"),
+        (lambda: states(answer=(1, 2, 2, 3)), "damaged"),
     ],
     "rows.jsonl": [(lambda: whole("rows.jsonl").replace(b"hi", rb"\ud800"), "lone surrogate")],
     "samples.jsonl": [(lambda: whole("rows.jsonl").replace(b"ho", rb"\udfff"), "lone surrogate")],
