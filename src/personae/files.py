@@ -26,7 +26,7 @@ MAX_PARTS = 400_000
 # How the members of a list are called in an error message.
 _MEMBER = {"personas": "persona", "items": "item", "blocks": "block"}
 # A tag may choose which Python type is built; plain data needs none.
-_YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Model = TypeVar("Model", bound=BaseModel)
 # How a cell begins that a spreadsheet would run (a plain negative number is none); escaped ones are
@@ -163,7 +163,7 @@ def _check_characters(data: Any, where: str) -> None:
 def parse_yaml(text: str, where: str) -> Any:
     try:
         _check_events(text, where)
-        loader = _YamlLoader(text)
+        loader = YamlLoader(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -184,7 +184,7 @@ def parse_yaml(text: str, where: str) -> Any:
 def _check_events(text: str, where: str) -> None:
     """Refuse aliases, depth and sheer number before anything is built."""
     depth = 0
-    for parts, event in enumerate(yaml.parse(text, Loader=_YamlLoader)):
+    for parts, event in enumerate(yaml.parse(text, Loader=YamlLoader)):
         if isinstance(event, yaml.AliasEvent):
             raise PersonaeError(f"{where}: YAML aliases (*{event.anchor}) are not accepted")
         if isinstance(event, yaml.CollectionStartEvent):

@@ -1,7 +1,6 @@
 """Broken versions that are still of their format: the reader gets past the syntax.
 
-Each function takes the bytes of a whole file and a `Random`, and gives bytes. Where a file is
-already too damaged to be taken apart, it comes back as it is.
+Each function takes the bytes of a whole file and a `Random`, and gives bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable
+from copy import deepcopy
 from random import Random
 from typing import Any
 
@@ -33,7 +33,7 @@ CELLS = (None, True, 0, -1, 3, 2**40, 2.5, math.nan, math.inf, "", "x", "-1", "a
 
 def hostile(random: Random) -> Any:
     value = random.choice(VALUES)
-    return json.loads(json.dumps(value)) if isinstance(value, dict | list) else value
+    return deepcopy(value)
 
 
 # --- trees (JSON, YAML) ----------------------------------------------------------------------
@@ -50,7 +50,7 @@ def tree(data: Any, random: Random) -> Any:
                 del parent[key]
             case 4:
                 other, there = random.choice(places)
-                parent[key] = json.loads(json.dumps(other[there]))
+                parent[key] = deepcopy(other[there])
             case 5 if isinstance(parent, dict):
                 parent[str(hostile(random))] = parent.pop(key)
             case _:
@@ -71,12 +71,8 @@ def document(data: bytes, random: Random) -> bytes:
     try:
         parsed = json.loads(data)
     except ValueError:
-        try:
-            parsed = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-            json.dumps(parsed)
-        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
-            return data
-    return json.dumps(tree(parsed, random)).encode()
+        parsed = yaml.load(data, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return json.dumps(tree(parsed, random), default=str).encode()
 
 
 def lines(data: bytes, random: Random) -> bytes:
@@ -110,10 +106,9 @@ def table(data: bytes, random: Random) -> bytes:
 
 def parquet(data: bytes, random: Random) -> bytes:
     """Columns dropped, renamed, retyped, emptied; rows dropped and doubled."""
-    try:
-        frame = pl.read_parquet(data)
-    except pl.exceptions.PolarsError:
-        return data
+    if data[:4] != b"PAR1" or data[-4:] != b"PAR1":
+        raise ValueError("no parquet")  # polars would panic
+    frame = pl.read_parquet(data)
     for _ in range(random.choice((1, 1, 2))):
         if not frame.width:
             break
@@ -175,15 +170,11 @@ def arrays(tensors: dict[str, np.ndarray], random: Random) -> dict[str, np.ndarr
 
 def safetensors(data: bytes, random: Random) -> bytes:
     """Tensors as `arrays`; or the header's metadata, whose texts may be JSON themselves."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load, save
 
-    try:
-        tensors = load(data)
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])
-    except (SafetensorError, ValueError, KeyError):
-        return data
+    tensors = load(data)
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
     about = dict(header.get("__metadata__", {}))
     if about and random.random() < 0.6:
         key = random.choice(list(about))
@@ -201,11 +192,8 @@ def safetensors(data: bytes, random: Random) -> bytes:
 
 
 def npz(data: bytes, random: Random) -> bytes:
-    try:
-        with np.load(io.BytesIO(data)) as stored, np.errstate(all="ignore"):
-            found = arrays(dict(stored), random)
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError):
-        return data
+    with np.load(io.BytesIO(data)) as stored, np.errstate(all="ignore"):
+        found = arrays(dict(stored), random)
     made = io.BytesIO()
     np.savez(made, **found)
     return made.getvalue()
@@ -214,11 +202,8 @@ def npz(data: bytes, random: Random) -> bytes:
 # --- archives --------------------------------------------------------------------------------
 def zipped(data: bytes, random: Random) -> bytes:
     """A zip file of JSON documents: one of them injured, or gone, and all written anew."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as stored:
-            members = {name: stored.read(name) for name in stored.namelist()}
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError):
-        return data
+    with zipfile.ZipFile(io.BytesIO(data)) as stored:
+        members = {name: stored.read(name) for name in stored.namelist()}
     name = random.choice(list(members))
     if random.random() < 0.05:
         del members[name]

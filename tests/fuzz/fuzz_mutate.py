@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +59,8 @@ class Target:
     def injured(self, seed: bytes, random: Random) -> bytes:
         """A file after some injuries: half the time by its grammar, else byte by byte."""
         if self.injure is not None and random.random() < 0.5:
-            seed = self.injure(seed, random)
+            with suppress(Exception):  # too damaged already to be taken apart
+                seed = self.injure(seed, random)
             if random.random() < 0.8:
                 return seed
         return mutated(seed, (*PIECES, *self.examples), random)

@@ -119,6 +119,13 @@ FOUND: dict[str, list[tuple[Callable[[], bytes], str]]] = {
         (lambda: direction(details={"layer": "x"}), "damaged direction"),
         (lambda: direction(norms=["x", "y"]), "damaged direction"),
     ],
+    "questions.parquet": [  # polars panics, which is no Exception
+        (lambda: whole("questions.parquet")[:88] + b"\x00" + whole("questions.parquet")[89:],
+         "not parquet")
+    ],
+    "study.yaml": [
+        (lambda: whole("study.yaml").replace(b"measures:", b"measure\t:"), "not a known field")
+    ],
     "states.safetensors": [
         (lambda: states(persona_end=(2, 3)), "damaged"),
         (lambda: states(answer=(1, 2, 2, 3)), "damaged"),

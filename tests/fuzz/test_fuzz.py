@@ -29,6 +29,8 @@ def test_the_examples_that_are_broken_are_whole(target: Target, tmp_path: Path) 
     for example in target.examples if not target.name.startswith("name.") else ():
         target.read(target.place(tmp_path, example))
     assert fault(target, b"", tmp_path) is None
+    if target.injure is not None:
+        assert all(target.injure(one, Random(n)) for one in target.examples for n in range(5))
 
 
 @settings(max_examples=300, deadline=None)

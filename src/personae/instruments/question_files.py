@@ -205,7 +205,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     raw = read_bytes(path, MAX_FILE)
     try:
         return pl.read_parquet(io.BytesIO(raw)).to_dicts()
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise PersonaeError(f"{path}: not parquet ({one_line(error)})") from None
 
 

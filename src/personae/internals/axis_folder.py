@@ -73,7 +73,7 @@ class AxisFolder(RunFolder):
         file = self.responses_dir / f"{shard_name(part)}.parquet"
         try:
             return pl.read_parquet(file)
-        except (OSError, pl.exceptions.PolarsError) as why:
+        except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as why:
             raise PersonaeError(f"{file}: {why}; delete {self.path} and start over") from None
 
     def write_tensors(

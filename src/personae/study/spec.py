@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from personae.batteries.misalignment_items import DOMAINS
 from personae.errors import PersonaeError
-from personae.files import one_line, parse_yaml, read_text
+from personae.files import YamlLoader, one_line, parse_yaml, read_text
 from personae.training.recipes import Recipe, load_recipe
 
 BASE = "base"
@@ -261,7 +261,7 @@ def load_study(path: Path | str) -> Study:
 
 def line_of(text: str, place: list[str]) -> int:
     """The line, from 1, of the deepest part of `place` that a YAML text has."""
-    node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    node: Any = yaml.compose(text, Loader=YamlLoader)
     line = int(node.start_mark.line)
     for part in place:
         if isinstance(node, yaml.MappingNode):
