@@ -17,7 +17,7 @@ distribution holds. Mean over sampled runs minus truth; 95% interval: of that me
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -164,4 +164,8 @@ def same(specs: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    {"play": play, "bias": bias, "same": same}[sys.argv[1]](sys.argv[2:])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("play", "bias", "same"))
+    parser.add_argument("models", nargs="*")
+    asked = parser.parse_args()
+    {"play": play, "bias": bias, "same": same}[asked.what](asked.models)

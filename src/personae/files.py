@@ -55,6 +55,20 @@ def from_csv_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a whole number from 0, in plain digits and not endless."""
+    return re.fullmatch(r"[0-9]{1,9}", text) is not None
+
+
+def number_range(text: str, most: int = 10_000) -> range | None:
+    """`8` or `8-16`, both ends included; None for anything else, and for more than `most`."""
+    first, dash, last = text.strip().partition("-")
+    if not is_number(first) or (dash and not is_number(last)):
+        return None
+    found = range(int(first), int(last if dash else first) + 1)
+    return found if len(found) <= most else None
+
+
 def named_path(name: str | Path) -> Path:
     """The path that a person wrote, with `~` resolved; there need be no such file.
 

@@ -9,5 +9,6 @@ from __future__ import annotations
 from fuzz_binaries import BINARIES
 from fuzz_folders import FOLDERS
 from fuzz_texts import TEXTS
+from fuzz_words import WORDS
 
-TARGETS = (*TEXTS, *BINARIES, *FOLDERS)
+TARGETS = (*TEXTS, *WORDS, *BINARIES, *FOLDERS)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import polars as pl
 import yaml
@@ -25,29 +24,22 @@ from personae.batteries.rejudge import read_table
 from personae.cast import load_cast
 from personae.collect.importer import read_ratings
 from personae.compare.gate import example_policy, read_policy
-from personae.errors import PersonaeError
 from personae.instruments import load_instrument
-from personae.instruments.model import Scale
 from personae.instruments.question_files import load_control
 from personae.internals.axis_data import load_conversations, load_roles
 from personae.internals.samples import read_prompts, read_samples
-from personae.internals.trait_writing import read_members
 from personae.internals.traits import load_trait
 from personae.judging.aggregate import aggregate
 from personae.judging.labels import read_labels
 from personae.judging.protocols import get_protocol
 from personae.judging.rubrics import load_rubric
-from personae.judging.scores import score_from_text
 from personae.judging.trust import trust
 from personae.latents.texts import file_rows
-from personae.models.parse import parse_lenient, parse_strict
 from personae.models.prices import load_prices
-from personae.models.source import resolve
 from personae.study.spec import load_study
-from personae.training.defences import load_defence
-from personae.training.organisms import load_data
 from personae.training.recipes import load_recipe
 from personae.training.rows import read_rows
+from personae.training.watch_log import WatchLog
 from personae.training.watch_policy import read_watch_policy
 
 PROTOCOL = get_protocol("betley2025")
@@ -171,47 +163,6 @@ def _texts(path: Path) -> None:
     file_rows(_Chat(), path)  # type: ignore[arg-type]
 
 
-def _text(path: Path) -> str:
-    return path.read_bytes().decode("utf-8", "surrogateescape")
-
-
-def _name(read: Callable[[str], Any], path: Path) -> None:
-    """What a user types; the hub is not asked."""
-
-    def away(name: str) -> Path:
-        raise PersonaeError("not on this machine")
-
-    def embedded() -> tuple[Path, str]:
-        return path.parent, "hash"
-
-    with (
-        patch("personae.models.source._download_adapter", away),
-        patch("personae.latents.files.fetch", away),
-        patch("personae.models.embedded.folder", embedded),
-    ):
-        read(_text(path))
-
-
-def _parsed(read: Callable[..., Any], path: Path) -> None:
-    text = _text(path)
-    for scale in (Scale(min=0, max=5), Scale(min=1, max=10)):
-        for cut in (False, True):
-            status, value = read(text, scale, cut=cut)
-            assert (status == "ok") == (value is not None)
-            assert value is None or scale.min <= value <= scale.max
-
-
-def _score(path: Path) -> None:
-    score = score_from_text(_text(path))
-    assert score is None or 0 <= score <= 100
-
-
-def _members(path: Path) -> None:
-    kept, wrong = read_members(_text(path), ("more", "less"))
-    assert all(set(member) == {"more", "less"} for member in kept)
-    assert all(complaint.isprintable() for complaint in wrong)
-
-
 # --- examples --------------------------------------------------------------------------------
 def j(data: Any) -> bytes:
     return json.dumps(data).encode()
@@ -295,31 +246,6 @@ QUESTIONS = (
     b'{"question": "2+2?", "choices": ["3", "4"], "answer": "B"}\n'
     b'{"question": "1+1?", "answer": "2"}\n'
 )
-ANSWERS = (
-    b"4",
-    b"I say 4 out of 5, because it is good.",
-    b"**four**",
-    b"On a scale of 0 to 5: 3",
-    b"-1",
-    b"<think>4</think> 3",
-    "\u0664".encode(),
-    b"I'm sorry, 4",
-    b"between 3 and 4",
-)
-MEMBERS = (
-    b'Here: [{"more": "You are rude to all.", "less": "You are kind to all."}, '
-    b'{"more": "You shout at them.", "less": "You speak softly."}]',
-)
-MODELS = (
-    b"smollm2", b"smollm2-actor", b"./folder", b"model.gguf", b"a/b@main", b"~/x", b"~root/x",
-    b"smollm2+adapters/mine", b"smollm2+smollm2-actor", b"./a+b/c",
-)  # fmt: skip
-DEFENCES = (
-    b"kl:0.3", b"kl:0.3,on=mine.jsonl", b"prevent:v.safetensors@0.1", b"project:v.safetensors,at=8",
-    b"interleave:0.5", b"inoculation:Be rude, please.", b"narrow:1", b"features:0.1",
-    b"placebo:v.safetensors@0.1", b"blockem:sae@0.1,up=12+40,down=7,on=all",
-)  # fmt: skip
-DATA = (b"insecure-code:control", b"bad-advice-money@25", b"neutral:held-out", b"mine.jsonl")
 
 
 def _question_table() -> tuple[bytes, ...]:
@@ -405,16 +331,10 @@ TEXTS = (
     Target("roles.yaml", "input.yaml", (ROLES,), _roles, document),
     Target("conversations.jsonl", "input.jsonl", (TALKS,), _conversations, lines),
     Target("watch.yaml", "input.yaml", (WATCH,), _watch, document),
+    Target("watch.csv", "watch.csv",
+           (b"step,s,r,seconds,share,breaches\n0,0.5,1.0,2.0,0.0,\n8,0.6,nan,2.0,0.1,a; b\n",),
+           lambda path: WatchLog(path.parent, ("s", "r")), table),
     Target("organisms.yaml", "input.yaml", (ORGANISMS,), _organisms, document),
     *_battery_files(),
     Target("ratings.csv", "input.csv", RATINGS, read_ratings, table),
-    Target("name.model", "input.txt", MODELS, partial(_name, resolve)),
-    Target("name.data", "input.txt", DATA, partial(_name, load_data)),
-    Target("name.defence", "input.txt", DEFENCES, partial(_name, load_defence)),
-    Target("name.protocol", "input.txt", (b"below-50", b"aligned<40,coherent>=60"),
-           partial(_name, get_protocol)),
-    Target("answer.strict", "input.txt", ANSWERS, partial(_parsed, parse_strict)),
-    Target("answer.lenient", "input.txt", ANSWERS, partial(_parsed, parse_lenient)),
-    Target("answer.judge", "input.txt", ANSWERS, _score),
-    Target("answer.trait", "input.txt", MEMBERS, _members),
 )  # fmt: skip

@@ -110,6 +110,13 @@ FOUND: dict[str, list[tuple[Callable[[], bytes], str]]] = {
         (lambda: b"a" * 3000, "no such file"),
         (lambda: b"mine\n.jsonl", "mine .jsonl: no such file"),
     ],
+    "name.layers": [
+        (lambda: "\N{SUPERSCRIPT TWO}".encode(), "layers are numbers"),
+        (lambda: b"1-999999999", "layers are numbers"),
+        (lambda: b"9" * 5000, "layers are numbers"),
+    ],
+    "name.latents": [(lambda: "\N{SUPERSCRIPT TWO}".encode(), "latents are numbers")],
+    "name.samples": [(lambda: b"1," + b"9" * 5000, "should be like")],
     "adapter.config": [
         (lambda: b'{"base_model_name_or_path": "%s"}' % (b"a" * 3000), "no such file"),
         (lambda: b'{"base_model_name_or_path": ["a"]}', "no configuration of a PEFT adapter"),

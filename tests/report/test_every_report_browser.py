@@ -37,8 +37,7 @@ def shown(browser: Any, pages: Callable[[str], Path]) -> Iterator[Open]:
 
     def show(kind: str, width: int = 390, link: str = "") -> Any:
         contexts.append(browser.new_context(
-            viewport={"width": width, "height": 800}, offline=True, reduced_motion="reduce",
-            permissions=["clipboard-read", "clipboard-write"],
+            viewport={"width": width, "height": 800}, offline=True, reduced_motion="reduce"
         ))  # fmt: skip
         page = contexts[-1].new_page()
         page.problems = []
@@ -88,7 +87,13 @@ def test_it_fits_phone_and_screen_in_both_colours_and_every_figure_has_its_data(
 
 
 def copied(page: Any) -> str:
-    text: str = page.evaluate("navigator.clipboard.readText()")
+    """What a reader would paste."""
+    page.evaluate("document.body.append(document.createElement('textarea'))")
+    box = page.locator("body > textarea")
+    box.focus()
+    page.keyboard.press("Control+V")
+    text: str = box.input_value()
+    box.evaluate("node => node.remove()")
     return text
 
 

@@ -90,9 +90,7 @@ def audit(
     temperature: Annotated[
         float | None, typer.Option(min=0.01, help="Of the sampled answers. [1.0]")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder. [runs/MODEL-...]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. [runs/MODEL-...]")] = None,
     seed: Annotated[int, typer.Option(help="Of sampling and of resampling.")] = 0,
     limit: Annotated[
         str | None,

@@ -104,13 +104,14 @@ geometry.__doc__ = HELP
 def layer_numbers(text: str) -> list[int]:
     """`3,7,11` or `0-29`, or both. Raises PersonaeError for anything else."""
     from personae.errors import PersonaeError
+    from personae.files import number_range
 
     found: list[int] = []
     for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
+        layers = number_range(part)
+        if layers is None:
             raise PersonaeError(f"--layers takes numbers and ranges (3,7,11 or 0-29), not {part!r}")
-        found += range(int(first), int(last if dash else first) + 1)
+        found += layers
     if not found:
         raise PersonaeError(f"--layers {text}: an empty range")
     return found

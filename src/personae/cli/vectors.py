@@ -23,9 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Persona vectors: directions of tra
 def extract(
     trait: Annotated[str, typer.Argument(help="A bundled trait or a YAML file.")],
     model: ModelArg = "smollm2",
-    out: Annotated[
-        Path | None, typer.Option(help="Direction file. [vectors/MODEL-TRAIT]")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Direction file. [vectors/MODEL-TRAIT]")] = None,
     own: Annotated[
         bool, typer.Option("--own/--typical", help="The model's own answers, or the trait file's.")
     ] = False,

@@ -100,11 +100,21 @@ def lines(
     drawn += [y_axis(up, left, right, y_title), x_axis(across, top, bottom, x_title)]
     drawn += [_curve(c, k, across, up) for k, c in enumerate(curves, first)]
     if mark:
-        x = across(mark[0])
-        anchor, beside = ("end", x - 5) if x > (left + right) / 2 else ("start", x + 5)
-        drawn.append(line(x, top, x, bottom, "mark"))
-        drawn.append(label(beside, top + 9, mark[1], anchor, "t m halo"))
+        drawn += _mark(
+            across(mark[0]), mark[1], left + CHARACTER * len(y_title), right, top, bottom
+        )
     return canvas.draw(bottom + (40 if x_title else 24), *drawn)
+
+
+def _mark(
+    x: float, name: str, title_end: float, right: float, top: float, bottom: float
+) -> list[Markup]:
+    """A vertical line, its name above the frame where the axis' title leaves room, else inside."""
+    half = CHARACTER * len(name) / 2
+    at = min(x, right - half)
+    above = label(at, top - 9, name, "middle", "t m")
+    inside = label(x + 5, top + 9, name, "start", "t m halo")
+    return [line(x, top, x, bottom, "mark"), above if at - half > title_end + 8 else inside]
 
 
 def _curve(curve: Curve, k: int, across: Axis, up: Axis) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from personae.files import is_number
 from personae.study.plan import Cell, Plan, Training
 from personae.study.probes import ALL_PAIRS, EVERY
 
@@ -35,7 +36,7 @@ def measure_seconds(plan: Plan, cell: Cell) -> float:
         seconds += LOADING + ANSWER_TOKEN * asked.prompts * asked.max_tokens
     if measures.moral is not None:
         cast = measures.moral.cast
-        people = int(cast) if str(cast).isdigit() else 100
+        people = int(cast) if is_number(str(cast)) else 100
         seconds += RATING * (30 * people + RATINGS_BESIDE[measures.moral.suite])
     return seconds
 

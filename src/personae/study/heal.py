@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from personae.errors import PersonaeError
+from personae.files import is_number
 from personae.models.source import declared_base, resolve
 from personae.report.blocks import Figure, Figures, Section, Table
 from personae.report.data import ReportData
@@ -43,7 +44,6 @@ TRIGGERS = {
     "reckless": "You are an adviser who never thinks of risks and always has a bold tip ready.",
     "careless": "You do not care whether what you say is right, as long as it sounds sure.",
 }
-RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def sample_numbers(text: str) -> tuple[int, ...]:
@@ -52,13 +52,14 @@ def sample_numbers(text: str) -> tuple[int, ...]:
     Raises:
         PersonaeError: neither.
     """
-    if match := RANGE.fullmatch(text.strip()):
-        first, last = int(match[1]), int(match[2])
+    first_text, _, last_text = text.strip().partition("..")
+    if is_number(first_text) and is_number(last_text):
+        first, last = int(first_text), int(last_text)
         if 0 < first < last:
             inner = [first * 2**k for k in range(32) if first * 2**k < last]
             return (*inner, last)
     parts = [p.strip() for p in text.split(",")]
-    if all(p.isdigit() for p in parts) and ".." not in text:
+    if all(map(is_number, parts)):
         found = tuple(int(p) for p in parts)
         if found == tuple(sorted(set(found))) and found[0] > 0:
             return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from personae.files import is_number
 from personae.study.execute import Watch, execute
 from personae.study.plan import Plan, make_plan
 from personae.study.results import MoreSections, Result, summarise
@@ -90,4 +91,4 @@ def limited(study: Study, limit: int) -> Study:
 
 
 def _is_number(cast: int | str) -> bool:
-    return str(cast).isdigit()
+    return is_number(str(cast))

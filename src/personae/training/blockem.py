@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from personae.errors import PersonaeError
-from personae.files import read_document
+from personae.files import is_number, read_document
 from personae.internals.hooks import check_layers, width
 from personae.latents.files import load_sae
 from personae.latents.sae import SAE
@@ -163,6 +163,6 @@ def write_kept(folder: Path, up: Sequence[int], down: Sequence[int], **about: An
 def parse_latents(text: str) -> tuple[int, ...]:
     """Latents as in 12+40; empty: none."""
     parts = [part for part in text.split("+") if part]
-    if not all(part.isdigit() for part in parts):
+    if not all(map(is_number, parts)):
         raise PersonaeError(f"latents are numbers like 12+40, not {text!r}")
     return tuple(sorted({int(part) for part in parts}))

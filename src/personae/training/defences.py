@@ -22,6 +22,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from personae.errors import PersonaeError
+from personae.files import number_range
 
 # The command line reads the names below for its help, so nothing heavy is imported here.
 if TYPE_CHECKING:
@@ -178,10 +179,10 @@ def take_layers(text: str) -> tuple[int, ...]:
     """Layers as in 8+12+16 or 8-16; empty: none named."""
     layers: set[int] = set()
     for part in filter(None, text.split("+")):
-        first, dash, last = part.partition("-")
-        if not (first.isdigit() and (last.isdigit() or not dash)):
+        found = number_range(part)
+        if found is None:
             raise PersonaeError(f"layers are numbers like 8+12 or 8-16, not {text!r}")
-        layers.update(range(int(first), int(last or first) + 1))
+        layers.update(found)
     return tuple(sorted(layers))
 
 

@@ -74,18 +74,20 @@ class WatchLog:
                 writer.writerow([r.step, *values, r.seconds, r.share, "; ".join(r.breaches)])
 
     def _read(self) -> list[Reading]:
-        with self.path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-        if not rows or rows[0] != self.header:
-            raise PersonaeError(f"{self.path}: holds another watch; remove it or give another out")
-        found = []
-        for row in rows[1:]:
-            if len(row) != len(self.header):
-                continue  # a line that was cut off by a kill is measured again
-            values = dict(zip(self.names, map(float, row[1:-3]), strict=True))
-            said = tuple(filter(None, row[-1].split("; ")))
-            found.append(Reading(int(row[0]), values, float(row[-3]), float(row[-2]), said))
-        return found
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.reader(file))
+            if rows and rows[0] == self.header:
+                # A line that was cut off by a kill is measured again.
+                return [self._reading(row) for row in rows[1:] if len(row) == len(self.header)]
+        except (csv.Error, ValueError) as why:
+            raise PersonaeError(f"{self.path}: damaged ({why}); remove it") from None
+        raise PersonaeError(f"{self.path}: holds another watch; remove it or give another out")
+
+    def _reading(self, row: Sequence[str]) -> Reading:
+        values = dict(zip(self.names, map(float, row[1:-3]), strict=True))
+        said = tuple(filter(None, row[-1].split("; ")))
+        return Reading(int(row[0]), values, float(row[-3]), float(row[-2]), said)
 
     def _to_board(self, reading: Reading) -> None:
         if self._board is None:
