@@ -97,22 +97,23 @@ def copied(page: Any) -> str:
     return text
 
 
+def said(page: Any, button: str) -> None:
+    """Wait until a button says that it copied."""
+    page.locator(button, has_text="Copied").wait_for()
+
+
 def test_copy_puts_the_figures_data_on_the_clipboard_and_says_so(shown: Open) -> None:
     page = shown("vectors")
     button = page.locator("#fig-predicted [data-do=copy]")
     button.click()
-    page.wait_for_function(
-        "document.querySelector('#fig-predicted [data-do=copy]').textContent === 'Copied'"
-    )
+    said(page, "#fig-predicted [data-do=copy]")
     header, *rows = csv.reader(io.StringIO(copied(page)))
     behind = data_of(page)["fig-predicted"]
     assert header == behind["columns"]
     assert [row[0] for row in rows] == [row[0] for row in behind["rows"]]
     assert [float(row[1]) for row in rows] == [row[1] for row in behind["rows"]]
     page.locator("#rerun [data-do=command]").click()
-    page.wait_for_function(
-        "document.querySelector('#rerun [data-do=command]').textContent === 'Copied'"
-    )
+    said(page, "#rerun [data-do=command]")
     assert copied(page) == "personae vectors"
 
 
@@ -178,9 +179,7 @@ def test_json_and_copy_say_the_same(shown: Open) -> None:
         page.click(f"#{ident} [data-do=json]")
     records = json.loads(Path(waiting.value.path()).read_text("utf-8"))
     page.click(f"#{ident} [data-do=copy]")
-    page.wait_for_function(
-        f"document.querySelector('#{ident} [data-do=copy]').textContent === 'Copied'"
-    )
+    said(page, f"#{ident} [data-do=copy]")
     rows = list(csv.DictReader(io.StringIO(copied(page))))
     assert [row["Arm"] for row in rows] == [record["Arm"] for record in records]
     assert [float(row["Value"]) for row in rows] == [record["Value"] for record in records]
