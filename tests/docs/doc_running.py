@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,11 @@ def run_page(page: str, template: Path, folder: Path, server: Server) -> None:
 
 
 def run_command(command: str, where: str, url: str) -> None:
-    """Run one command as a shell would."""
+    """Run one command as a shell would, made short."""
     words, out = words_of(command, url)
     if "labels.csv" in words:
         _label_answers()
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(app, [*words, *_more(command, words)])
     assert done.exit_code == 0, f"{where}: {command}\n{done.output[-2000:]}\n{done.exception!r}"
     if out:
         Path(out).write_text(done.stdout, "utf-8")
@@ -77,11 +78,18 @@ def words_of(command: str, url: str = "http://localhost/v1") -> tuple[list[str],
     for pattern, other in STANDS_FOR:
         text = re.sub(pattern, other, text)
     text, _, out = text.removeprefix("personae ").partition(" > ")
-    words = [w for word in shlex.split(text) for w in _matching(word)]
-    added = next((more for begin, more in ADDED if text.startswith(begin)), "")
+    return [w for word in shlex.split(text) for w in _matching(word)], out.strip()
+
+
+def _more(command: str, words: list[str]) -> list[str]:
+    """The options of ADDED, but for those to which the page gives a name (--suite full)."""
     if command.startswith(tuple(REHEARSED)):
-        added = "--dry-run"
-    return [*words, *added.split()], out.strip()
+        return ["--dry-run"]
+    begun = command.removeprefix("personae ")
+    added = next((more for begin, more in ADDED if begun.startswith(begin)), "")
+    named = {o for o, value in pairwise(words) if o.startswith("--") and re.match("[a-z]", value)}
+    options = [part.split() for part in re.findall(r"--\S+(?: (?!--)\S+)?", added)]
+    return [word for option in options if option[0] not in named for word in option]
 
 
 def run_python(block: Block, names: dict[str, Any]) -> None:

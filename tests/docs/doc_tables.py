@@ -6,6 +6,7 @@ from __future__ import annotations
 # deeper model, a run that was sampled. Regular expressions over a whole command.
 STANDS_FOR = (
     (r"[\[\]]|\.\.\.", ""),
+    (r"--limit N\b", "--limit 4"),
     (r"\bTRAIT\b", "rudeness"),
     (r"\bVECTOR\b", "vectors/malice.safetensors"),
     (r"--axis FILE", "--axis vectors/malice.safetensors"),
@@ -23,7 +24,7 @@ STANDS_FOR = (
 # The same in files that a page shows.
 IN_FILES = (("[20]", "[2]"), ('{"20":', '{"2":'))
 # What makes a command short: added where it begins so, the first that fits. The last of two equal
-# options counts.
+# options counts; one to which the page gives a name, such as --suite full, stays.
 ADDED = (
     ("audit openai", "--limit 2 --suite quick --instrument items.yaml"),
     ("audit openrouter", "--limit 2 --suite quick --instrument items.yaml --repeats 2"),

@@ -344,6 +344,15 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert load_trait(str(copy)) == load_trait("malice")  # what is shown can be edited and used
 
 
+def test_a_direction_is_not_written_where_it_could_not_be_read(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from personae.cli.vectors import app
+
+    result = CliRunner().invoke(app, ["extract", "malice", "nowhere", "--out", str(tmp_path)])
+    assert f"{tmp_path}: name the direction file .safetensors" in repr(result.exception)
+
+
 def test_own_answers_say_in_the_file_how_they_were_kept(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 

@@ -81,6 +81,8 @@ def extract(
 
     if (judge or unfiltered) and not own:
         raise PersonaeError("the trait file's answers are not filtered: --judge needs --own")
+    if out is not None and out.suffix != ".safetensors":  # any other is refused when it is read
+        raise PersonaeError(f"{out}: name the direction file .safetensors")
     chosen = traits.load_trait(trait)
     respondent = load_model(model, device=device, dtype=dtype, threads=threads)
     some = traits.poles(chosen, "extraction")
