@@ -76,8 +76,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from personae.internals.direction_files import save_direction
 
     folder = tmp_path_factory.mktemp("terminal")
-    for name, factor in (("base", 1), ("same", 1), ("worse", 2)):
-        api.finish(plain_run(folder / name, factor=factor, half=factor, model=f"{name}-" * 12))
+    api.finish(plain_run(folder / "base", model="base-" * 12))
+    plain_run(folder / "worse", factor=2, half=2, model="worse-" * 12)
     (folder / "policy.yaml").write_text(call("gate", "--print-policy").stdout)
     save(folder / "tiny", build_model(), build_tokenizer())
     rows = torch.randn(3, 32, generator=torch.Generator().manual_seed(3))
@@ -90,14 +90,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 AGAINST = "--base {place}/base --treated {place}/worse"
-STUDY = Path(__file__).parents[2] / "studies" / "collapse-smollm2.yaml"
 COMMANDS = [
     "list batteries", "list casts", "list defences", "list instruments", "list layouts",
     "list models", "show cast citizens", "show instrument mfi30", "show model smollm2-actor",
     "doctor", "power {place}/base --personas 10,20 --trials 50", "findings {place}/base",
-    f"compare {AGAINST} --control {{place}}/same --out {{place}}/c.html",
+    f"compare {AGAINST} --out {{place}}/c.html",
     f"gate --policy {{place}}/policy.yaml {AGAINST}",
-    "report {place}/base", "report {place}/base {place}/worse --site {place}/site",
+    "report {place}/base", "report {place}/base {place}/base --site {place}/site",
     "export {place}/base --csv {place}/ratings.csv",
     "audit {place}/tiny --limit 4 --suite quick --threads 1 --out {place}/audit",
     "run floor {place}/tiny --limit 1 --set tasks=advice --threads 1 --out {place}/floor",
@@ -107,7 +106,6 @@ COMMANDS = [
     "vectors screen {place}/v.safetensors {place}/data.jsonl {place}/tiny --max-tokens 2 "
     "--threads 1",
     "vectors predict {place}/v.safetensors {place}/tiny --data {place}/data.jsonl --threads 1",
-    f"study {STUDY} --dry-run --out {{place}}/study",
     "train --data bad-advice-money@20 --base {place}/tiny --steps 1 --rows 4 --threads 1 "
     "--out {place}/adapter",
 ]  # fmt: skip
