@@ -13,6 +13,7 @@ import pytest
 from personae import api
 from personae.collect.folder import CHECKSUMS, RunFolder
 from personae.errors import PersonaeError
+from personae.findings import Finding
 
 ROWS = pl.DataFrame({"n": range(2_000), "text": [f"answer {n}" for n in range(2_000)]})
 OLD = Path(__file__).parents[1] / "data" / "run-schema-1"
@@ -44,6 +45,21 @@ def test_any_changed_byte_is_found(folder: RunFolder) -> None:
         assert RunFolder(folder.path).stored() == {"shard-0", "shard-2"}
         file.write_bytes(whole)
     assert len(RunFolder(folder.path).read_shards(ROWS.schema)) == 6_000
+
+
+def test_any_changed_byte_of_the_findings_is_found(folder: RunFolder) -> None:
+    folder.write_findings([Finding("b", "old", "s", 1.0)])
+    folder.write_findings([Finding("b", "new", "s", 2.0)])
+    assert [f.metric for f in folder.findings()] == ["new"]
+    file = folder.path / "findings.parquet"
+    whole = file.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(whole), 40):
+        flip(file, int(place))
+        with pytest.raises(PersonaeError, match=r"findings\.parquet: damaged; run"):
+            folder.findings()
+        file.write_bytes(whole)
+    (folder.path / CHECKSUMS).unlink()  # as in a run of an earlier version
+    assert [f.metric for f in folder.findings()] == ["new"]
 
 
 def test_a_damaged_file_is_set_aside_and_its_successor_counts(folder: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -132,11 +133,25 @@ def _member(
 ) -> Target:
     """A target that breaks one file of a folder; `read` is told how far above it the folder is."""
     short = name.removesuffix(".parquet").removesuffix(".json").replace("/", "-")
+    is_table = name.endswith(".parquet")
     return Target(
         f"{kind}.{short}", name, lambda: (files()[name],), partial(read, name.count("/")),
-        parquet if name.endswith(".parquet") else document,
-        lambda: {k: v for k, v in files().items() if k != name}, weight,
+        parquet if is_table else document, lambda: {k: v for k, v in files().items() if k != name},
+        weight, whole=is_table,
     )  # fmt: skip
+
+
+def _told(kind: str, files: Callable[[], Files], name: str, read: Reader) -> Target:
+    """The same with checksums, which any byte may break."""
+
+    def around() -> Files:
+        digest = hashlib.sha256(files()[name]).hexdigest()
+        place = Path(name)
+        told = {str(place.with_name("checksums.sha256")): f"{digest}  {place.name}\n".encode()}
+        return {k: v for k, v in files().items() if k != name} | told
+
+    return Target(f"checked.{kind}.{Path(name).stem}", name, lambda: (files()[name],),
+                  partial(read, name.count("/")), parquet, around)  # fmt: skip
 
 
 AUDIT = ("manifest.json", "findings.parquet", "responses/cast.parquet")
@@ -150,6 +165,8 @@ FOLDERS = (
     *(_member("axis", axis_files, name, _axis) for name in AXIS),
     *(_member("report.audit", audit_files, name, _reported, 0.1) for name in AUDIT),
     *(_member("report.battery", battery_files, name, _reported, 0.1) for name in BATTERY),
+    *(_told("audit", audit_files, name, _audit) for name in AUDIT[1:]),
+    *(_told("battery", battery_files, name, _battery) for name in BATTERY[1:2]),
     Target(
         "import.csv",
         "ratings.csv",

@@ -37,6 +37,8 @@ class Target:
         read: given the broken file's path.
         injure: breaks an example without leaving its format (fuzz_grammar.py).
         around: the other files of the folder.
+        whole: broken by `injure` alone. A parquet file with damaged bytes can end polars' process,
+            so that one without a checksum, as only runs of old have it, is no test of ours.
         weight: how many of the inputs, against 1 for a reader of small files.
     """
 
@@ -47,6 +49,7 @@ class Target:
     injure: Injure | None = None
     around: Callable[[], Mapping[str, bytes]] = _alone
     weight: float = 1.0
+    whole: bool = False
 
     @cached_property
     def examples(self) -> tuple[bytes, ...]:
@@ -58,10 +61,10 @@ class Target:
 
     def injured(self, seed: bytes, random: Random) -> bytes:
         """A file after some injuries: half the time by its grammar, else byte by byte."""
-        if self.injure is not None and random.random() < 0.5:
+        if self.injure is not None and (self.whole or random.random() < 0.5):
             with suppress(Exception):  # too damaged already to be taken apart
                 seed = self.injure(seed, random)
-            if random.random() < 0.8:
+            if self.whole or random.random() < 0.8:
                 return seed
         return mutated(seed, (*PIECES, *self.examples), random)
 

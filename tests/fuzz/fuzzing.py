@@ -116,6 +116,7 @@ def main() -> None:
     targets = tuple(target for target in TARGETS if target.name.startswith(starts))
     folder = Path(tempfile.mkdtemp(prefix="personae-fuzz-"))
     if given.coverage:
+        targets = tuple(target for target in targets if not target.whole)
         by_coverage(targets, given.inputs, folder, atheris)
     else:
         found = run(targets, given.inputs, given.seed, folder)

@@ -126,9 +126,9 @@ FOUND: dict[str, list[tuple[Callable[[], bytes], str]]] = {
         (lambda: direction(details={"layer": "x"}), "damaged direction"),
         (lambda: direction(norms=["x", "y"]), "damaged direction"),
     ],
-    "questions.parquet": [  # polars panics, which is no Exception
+    "questions.parquet": [  # polars panics
         (lambda: whole("questions.parquet")[:88] + b"\x00" + whole("questions.parquet")[89:],
-         "not parquet")
+         "not parquet, or damaged")
     ],
     "study.yaml": [
         (lambda: whole("study.yaml").replace(b"measures:", b"measure\t:"), "not a known field")

@@ -4,7 +4,7 @@ Response files are written once, whole, and never changed: a file is first writt
 place, flushed to disk and then renamed, so that a kill at any moment leaves either all of a shard
 or nothing. Resuming is reading which shards are there. What each must hash to stands in
 `responses/checksums.sha256` (a line is there before its file), so that a byte that changed later
-is an error and never a number.
+is an error and never a number; `checksums.sha256` in the folder itself does it for the findings.
 """
 
 from __future__ import annotations
@@ -99,12 +99,7 @@ class RunFolder:
         """Store one shard, whole or not at all."""
         buffer = io.BytesIO()
         rows.write_parquet(buffer)
-        content = buffer.getvalue()
-        file = self.responses_dir / f"{name}.parquet"
-        _append_line(
-            self.responses_dir / CHECKSUMS, f"{hashlib.sha256(content).hexdigest()}  {file.name}"
-        )
-        write_atomic(file, content)
+        _write_told(self.responses_dir / f"{name}.parquet", buffer.getvalue())
 
     def read_shards(self, schema: pl.Schema, needed: Sequence[str] = ()) -> pl.DataFrame:
         """All stored rows, in the order of the files' names.
@@ -151,7 +146,7 @@ class RunFolder:
 
     def _sound_files(self) -> list[Path]:
         """The files that are whole and hold what was written."""
-        hashes = _checksums(self.responses_dir / CHECKSUMS)
+        hashes = dict(_told(self.responses_dir / CHECKSUMS))  # the last one told
         return [
             f for f in self.responses_dir.glob("*.parquet") if self._is_sound(f, hashes.get(f.name))
         ]
@@ -174,7 +169,7 @@ class RunFolder:
 
     # --- findings --------------------------------------------------------------------------
     def write_findings(self, findings: Iterable[Finding]) -> None:
-        write_atomic(self.path / "findings.parquet", findings_file(findings))
+        _write_told(self.path / "findings.parquet", findings_file(findings))
 
     def findings(self) -> list[Finding]:
         file = self.path / "findings.parquet"
@@ -183,6 +178,9 @@ class RunFolder:
                 f"{self.path}: no findings yet (the run is unfinished); run the same audit command "
                 "again to resume it"
             )
+        told = [digest for name, digest in _told(self.path / CHECKSUMS) if name == file.name]
+        if told and hashlib.sha256(file.read_bytes()).hexdigest() not in told:
+            raise PersonaeError(f"{file}: damaged; run the audit again")
         try:
             return read_findings(file)
         except PersonaeError:
@@ -250,14 +248,21 @@ def _whole(path: Path) -> bool:
         return False
 
 
-def _checksums(path: Path) -> dict[str, str]:
-    """Hash by file name, the last one told; a line cut by a kill stands for no file."""
+def _write_told(file: Path, content: bytes) -> None:
+    """Write a file after a line with its hash in the checksums beside it."""
+    digest = hashlib.sha256(content).hexdigest()
+    _append_line(file.with_name(CHECKSUMS), f"{digest}  {file.name}")
+    write_atomic(file, content)
+
+
+def _told(path: Path) -> list[tuple[str, str]]:
+    """(file name, hash) pairs in the order told; a line cut by a kill stands for no file."""
     try:
         lines = path.read_text("utf-8", "replace").splitlines()
     except FileNotFoundError:
-        return {}
+        return []
     pairs = (line.split("  ", 1) for line in lines if "  " in line)
-    return {name: digest for digest, name in pairs if len(digest) == 64}
+    return [(name, digest) for digest, name in pairs if len(digest) == 64]
 
 
 def _append_line(path: Path, line: str) -> None:
