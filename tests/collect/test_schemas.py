@@ -14,6 +14,7 @@ import pytest
 from personae import api
 from personae.batteries import moral
 from personae.collect import manifest
+from personae.collect.folder import CHECKSUMS
 from personae.collect.store import Run
 from personae.errors import PersonaeError
 from personae.findings import VERSION_KEY
@@ -94,6 +95,7 @@ def test_findings_say_their_version_and_a_newer_one_is_refused(old: Path) -> Non
     assert pl.read_parquet_metadata(file)[VERSION_KEY] == "1"
     assert str(run.findings()) == str(found)
     pl.read_parquet(file).write_parquet(file, metadata={VERSION_KEY: "2"})
+    (old / CHECKSUMS).unlink()  # it tells of the file before
     with pytest.raises(PersonaeError, match=r"schema 2, written by a newer personae"):
         run.findings()
 
