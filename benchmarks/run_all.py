@@ -2,9 +2,9 @@
 
     python benchmarks/run_all.py [--full] [--only NAME ...] [--ratings FOLDER] [--out bench]
 
-Without `--full` each is cut down, to about 15 minutes in all (not yet timed as a whole): enough to
-see that they run and where a ratio lies, too little to report one. `--ratings` is the folder
-of public ratings that `measures` needs. What a benchmark prints goes to OUT/NAME.txt; at the end
+Without `--full` each is cut down, to some 9 minutes in all: enough to see that they run and where a
+ratio lies, too little to report one. `--ratings` is the folder of public ratings that `measures`
+needs. What a benchmark prints goes to OUT/NAME.txt; at the end
 one line for each. Exit code 1 if one failed. benchmarks/README.md lists what they measure.
 """
 
