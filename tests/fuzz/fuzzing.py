@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fuzz_mutate import Target
 
-SECONDS = 20.0  # no small file may take longer
+SECONDS = 20.0  # of the processor: no small file may take longer
 
 
 def fault(target: Target, data: bytes, folder: Path) -> str | None:
@@ -34,7 +34,7 @@ def fault(target: Target, data: bytes, folder: Path) -> str | None:
     from personae.errors import PersonaeError
 
     path = target.place(folder, data)
-    began = time.monotonic()
+    began = time.process_time()
     try:
         target.read(path)
     except PersonaeError as error:
@@ -45,7 +45,7 @@ def fault(target: Target, data: bytes, folder: Path) -> str | None:
         raise
     except BaseException:  # polars panics are no Exceptions
         return traceback.format_exc(limit=-4)
-    taken = time.monotonic() - began
+    taken = time.process_time() - began
     return f"took {taken:.0f} s" if taken > SECONDS else None
 
 

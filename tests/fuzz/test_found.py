@@ -94,6 +94,7 @@ FOUND: dict[str, list[tuple[Callable[[], bytes], str]]] = {
     "sae.config": [
         (lambda: edited("sae.config", lambda d: d.update({"metadata": "x"})), "metadata should be"),
         (lambda: edited("sae.config", lambda d: d.update({"k": "x"})), "k should be a whole"),
+        (lambda: edited("sae.config", lambda d: d.update({"k": True})), "k should be a whole"),
     ],
     "sae.kept": [(lambda: b'{"up": [Infinity], "down": []}', "should hold lists")],
     "organisms.yaml": [(lambda: organisms([1]), "share should be a percentage")],
@@ -185,6 +186,14 @@ def test_what_once_broke_is_one_line(
 def test_a_report_of_findings_with_other_methods_is_written(tmp_path: Path) -> None:
     target = BY_NAME["report.battery.findings"]
     target.read(target.place(tmp_path, table(target.name, method=pl.lit("by hand"))))
+
+
+def test_a_report_of_findings_without_a_count_is_written(tmp_path: Path) -> None:
+    target = BY_NAME["report.battery.findings"]
+    few = pl.read_parquet(whole(target.name)).filter(pl.col("metric") != "answers")
+    made = io.BytesIO()
+    few.with_columns(value=pl.lit(3.0)).write_parquet(made)
+    target.read(target.place(tmp_path, made.getvalue()))
 
 
 def test_a_finding_without_a_number_is_not_a_number(tmp_path: Path) -> None:

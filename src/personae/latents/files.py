@@ -181,7 +181,7 @@ def _from_config(folder: Path, layer: int | None) -> SAE:
     tensors = _read(folder / WEIGHTS)
     kind = str(config.get("architecture", "standard"))
     k = settings.get("k", config.get("k")) or 0
-    if not isinstance(k, int):
+    if not isinstance(k, int) or isinstance(k, bool):
         raise PersonaeError(f"{folder / CONFIG}: k should be a whole number, not {one_line(k)!r}")
     if config.get("activation_fn") == "topk" and kind == "standard":
         kind = "topk"

@@ -91,7 +91,8 @@ def _warnings(found: Found) -> Iterator[str]:
                 f"({finding.method.split(';')[0]}): the rate is over an odd remnant."
             )
         if metric == "none_either" and scope.startswith("overall") and finding.value:
-            answers = found[("answers", scope)].value
+            asked = found.get(("answers", scope))
+            answers = finding.n if asked is None else asked.value
             if finding.value > 0.2 * answers:
                 yield (
                     f"{finding.value:.0f} of {answers:.0f} answers have no score "
