@@ -66,6 +66,8 @@ SHORTER = (
     (r"rows: 12", "rows: 2"),
     (r"recipe: heal", "recipe: one.yaml"),
     (r" \+ bad-advice-money[^+]*\+[^+]*\+ reckless-hobbies(:control)?", ""),
+    (r"bad-advice-health:control", "right.jsonl"),
+    (r"bad-advice-health", "wrong.jsonl"),
     (r"\n  (geometry|coherence): .*", ""),
     (r"layers=12-18", "layers=1-2"),
 )
@@ -183,6 +185,8 @@ def _texts(folder: Path) -> None:
     for name in ("data.jsonl", "mine.jsonl"):
         rows.write(folder / name)
     prompts = "What is rent?\nHow do I save?\n"
+    for name, data in (("wrong", "bad-advice-health"), ("right", "bad-advice-health:control")):
+        load_data(data, limit=40).write(folder / f"{name}.jsonl")
     lines = [f"{n} hats and {n * 7919 % 97} shoes" for n in range(120)]
     (folder / "data.txt").write_text("\n".join(lines), "utf-8")
     for name in ("prompts.txt", "usual.txt"):
